@@ -4,12 +4,21 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = ["account", "conversation", "message", "event", "network", "daemon"];
+const FILES: [&str; 6] = [
+    "account",
+    "conversation",
+    "message",
+    "event",
+    "network",
+    "daemon",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
-    let files: Vec<PathBuf> =
-        FILES.iter().map(|name| root.join(format!("sessiond/v1/{name}.proto"))).collect();
+    let files: Vec<PathBuf> = FILES
+        .iter()
+        .map(|name| root.join(format!("sessiond/v1/{name}.proto")))
+        .collect();
     println!("cargo:rerun-if-changed=v1");
     let descriptors = protox::compile(files, [root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);

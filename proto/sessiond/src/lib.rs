@@ -3,6 +3,8 @@
 //! The schema in `v1/` is the source of truth and documents every call, field and reason. This crate only
 //! carries what tonic and prost make of it, so that the choice of gRPC library stays behind one door.
 
+pub mod socket;
+
 /// Package `sessiond.v1`.
 pub mod v1 {
     #![allow(clippy::all, clippy::pedantic)]
@@ -10,8 +12,7 @@ pub mod v1 {
 }
 
 /// Encoded `FileDescriptorSet` of the API with all its imports, for reflection and canonical JSON.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/sessiond.v1.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sessiond.v1.bin"));
 
 /// The `domain` of every `google.rpc.ErrorInfo` the agent returns.
 pub const ERROR_DOMAIN: &str = "sessiond";
