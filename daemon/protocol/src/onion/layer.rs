@@ -1,0 +1,174 @@
+//! Encryption of one onion layer, for both directions and both sides (network.md 5.2).
+
+use aes_gcm::Aes256Gcm;
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead, KeyInit};
+use hmac::{Hmac, Mac as _};
+use rand_core::CryptoRng;
+use sha2::Sha256;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::blake2b::hash32;
+
+/// How a layer is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum EncType {
+    /// XChaCha20-Poly1305: what this project sends to service nodes.
+    #[default]
+    XChaCha20,
+    /// AES-256-GCM: what a layer without `enc_type` means, and what some older servers know alone.
+    AesGcm,
+}
+
+impl EncType {
+    /// Name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XChaCha20 => "xchacha20",
+            Self::AesGcm => "aes-gcm",
+        }
+    }
+
+    /// Reads a name or one of its aliases. `aes-cbc`, which no client uses, is unknown here.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "xchacha20" | "xchacha20-poly1305" => Some(Self::XChaCha20),
+            "aes-gcm" | "gcm" => Some(Self::AesGcm),
+            _ => None,
+        }
+    }
+
+    const fn nonce_length(self) -> usize {
+        match self {
+            Self::XChaCha20 => 24,
+            Self::AesGcm => 12,
+        }
+    }
+}
+
+/// Why a layer cannot be made or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayerError {
+    /// The other side's key is of small order: no secret can be shared with it.
+    #[error("key cannot be used")]
+    WeakKey,
+    /// Damaged, or encrypted to another key.
+    #[error("layer does not decrypt")]
+    Decrypt,
+    /// The cipher refused the length.
+    #[error("layer is too long")]
+    TooLong,
+}
+
+/// The symmetric key of one layer. Request and answer use the same key with different nonces.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct LayerKey {
+    #[zeroize(skip)]
+    enc_type: EncType,
+    key: [u8; 32],
+}
+
+impl LayerKey {
+    /// The client's side: its ephemeral secret and the node's key.
+    pub fn client(
+        enc_type: EncType,
+        ephemeral: &StaticSecret,
+        node: &[u8; 32],
+    ) -> Result<Self, LayerError> {
+        Self::derive(
+            enc_type,
+            ephemeral,
+            node,
+            PublicKey::from(ephemeral).as_bytes(),
+            node,
+        )
+    }
+
+    /// The node's side: its secret and the client's ephemeral key.
+    pub fn node(
+        enc_type: EncType,
+        node: &StaticSecret,
+        ephemeral: &[u8; 32],
+    ) -> Result<Self, LayerError> {
+        Self::derive(
+            enc_type,
+            node,
+            ephemeral,
+            ephemeral,
+            PublicKey::from(node).as_bytes(),
+        )
+    }
+
+    fn derive(
+        enc_type: EncType,
+        secret: &StaticSecret,
+        theirs: &[u8; 32],
+        client: &[u8; 32],
+        node: &[u8; 32],
+    ) -> Result<Self, LayerError> {
+        let shared = secret.diffie_hellman(&PublicKey::from(*theirs));
+        if !shared.was_contributory() {
+            return Err(LayerError::WeakKey);
+        }
+        let key = match enc_type {
+            EncType::XChaCha20 => hash32(&[shared.as_bytes(), client, node]),
+            EncType::AesGcm => {
+                let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(b"LOKI")
+                    .map_err(|_| LayerError::WeakKey)?;
+                mac.update(shared.as_bytes());
+                mac.finalize().into_bytes().into()
+            }
+        };
+        Ok(Self { enc_type, key })
+    }
+
+    /// Encrypts with a fresh nonce: nonce, ciphertext, tag.
+    pub fn encrypt<R: CryptoRng + ?Sized>(
+        &self,
+        rng: &mut R,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, LayerError> {
+        let mut nonce = [0; 24];
+        let nonce = &mut nonce[..self.enc_type.nonce_length()];
+        rng.fill_bytes(nonce);
+        let ciphertext = match self.enc_type {
+            EncType::XChaCha20 => seal(
+                &XChaCha20Poly1305::new((&self.key).into()),
+                nonce,
+                plaintext,
+            ),
+            EncType::AesGcm => seal(&Aes256Gcm::new((&self.key).into()), nonce, plaintext),
+        }?;
+        Ok([&*nonce, &ciphertext].concat())
+    }
+
+    /// Decrypts what [`LayerKey::encrypt`] of the other side made.
+    pub fn decrypt(&self, blob: &[u8]) -> Result<Vec<u8>, LayerError> {
+        let (nonce, ciphertext) = blob
+            .split_at_checked(self.enc_type.nonce_length())
+            .ok_or(LayerError::Decrypt)?;
+        match self.enc_type {
+            EncType::XChaCha20 => open(
+                &XChaCha20Poly1305::new((&self.key).into()),
+                nonce,
+                ciphertext,
+            ),
+            EncType::AesGcm => open(&Aes256Gcm::new((&self.key).into()), nonce, ciphertext),
+        }
+    }
+}
+
+fn seal<C: Aead>(cipher: &C, nonce: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, LayerError> {
+    let nonce = nonce.try_into().map_err(|_| LayerError::TooLong)?;
+    cipher
+        .encrypt(&nonce, plaintext)
+        .map_err(|_| LayerError::TooLong)
+}
+
+fn open<C: Aead>(cipher: &C, nonce: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, LayerError> {
+    let nonce = nonce.try_into().map_err(|_| LayerError::Decrypt)?;
+    cipher
+        .decrypt(&nonce, ciphertext)
+        .map_err(|_| LayerError::Decrypt)
+}

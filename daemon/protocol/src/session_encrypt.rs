@@ -1,0 +1,133 @@
+//! One-to-one encryption, version 1: a signed plaintext in a sealed box.
+//!
+//! Facts: messages.md 2.1. The sender is authenticated by the inner signature and by nothing else; the
+//! recipient's key is part of what is signed, so a recipient cannot pass the message on as addressed to another.
+
+use rand_core::CryptoRng;
+use sha2::{Digest as _, Sha512};
+use x25519_dalek::StaticSecret;
+use zeroize::Zeroizing;
+
+use crate::blake2b::keyed32;
+use crate::identity::{AccountId, AccountKeys, ed25519_to_x25519, verify_ed25519};
+use crate::sealed_box::{self, SealedBoxError};
+
+/// Bytes behind the plaintext inside the box: sender's Ed25519 key and signature.
+const TRAILER: usize = 32 + 64;
+
+/// Shortest ciphertext that can open: that of an empty plaintext.
+pub const MIN_CIPHERTEXT: usize = sealed_box::OVERHEAD + TRAILER;
+
+/// Key of the hash from which the deterministic variant draws its ephemeral key.
+const DETERMINISTIC_KEY: &[u8] = b"SessionBoxEphemeralHashKey";
+
+/// Why a ciphertext is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecryptError {
+    /// Shorter than any ciphertext can be.
+    #[error("ciphertext is too short")]
+    TooShort,
+    /// Not sealed to this account, or damaged.
+    #[error("ciphertext is not for this account, or damaged")]
+    NotForUs,
+    /// The inner signature does not fit sender, recipient and plaintext.
+    #[error("inner signature is wrong")]
+    BadSignature,
+    /// The sender's key has no X25519 form.
+    #[error("sender's key cannot be used")]
+    BadSender,
+}
+
+/// What a ciphertext held.
+pub struct Decrypted {
+    /// The plaintext; padded as the writer padded it.
+    pub plaintext: Vec<u8>,
+    /// Who signed it.
+    pub sender: AccountId,
+    /// Ed25519 key of the sender.
+    pub sender_ed25519: [u8; 32],
+}
+
+/// Encrypts to `recipient` with a random ephemeral key. Fails only for a recipient key of small order.
+pub fn encrypt<R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    sender: &AccountKeys,
+    recipient: &AccountId,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, SealedBoxError> {
+    sealed_box::seal(
+        rng,
+        recipient.x25519(),
+        &signed_plaintext(sender, recipient, plaintext),
+    )
+}
+
+/// The variant whose ephemeral key follows from the input, so that equal input gives equal bytes.
+pub fn encrypt_deterministic(
+    sender: &AccountKeys,
+    recipient: &AccountId,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, SealedBoxError> {
+    let seed = keyed32(
+        DETERMINISTIC_KEY,
+        &[sender.ed25519_seed(), recipient.x25519(), plaintext],
+    )
+    .map(Zeroizing::new)
+    .ok_or(SealedBoxError)?;
+    // crypto_box_seed_keypair: the first half of SHA-512 of the seed.
+    let digest = Zeroizing::new(<[u8; 64]>::from(Sha512::digest(*seed)));
+    let mut secret = Zeroizing::new([0; 32]);
+    secret.copy_from_slice(&digest[..32]);
+    let ephemeral = StaticSecret::from(*secret);
+    sealed_box::seal_with(
+        &ephemeral,
+        recipient.x25519(),
+        &signed_plaintext(sender, recipient, plaintext),
+    )
+}
+
+/// Plaintext, sender's Ed25519 key, signature over plaintext, that key and the recipient's key.
+pub fn signed_plaintext(
+    sender: &AccountKeys,
+    recipient: &AccountId,
+    plaintext: &[u8],
+) -> Zeroizing<Vec<u8>> {
+    let mut inner = Zeroizing::new(Vec::with_capacity(plaintext.len() + TRAILER));
+    inner.extend_from_slice(plaintext);
+    inner.extend_from_slice(&sender.ed25519_public());
+    inner.extend_from_slice(recipient.x25519());
+    let signature = sender.sign(&inner);
+    inner.truncate(plaintext.len() + 32);
+    inner.extend_from_slice(&signature);
+    inner
+}
+
+/// Opens a ciphertext and authenticates its sender. Checks in the order of messages.md 2.1.
+pub fn decrypt(recipient: &AccountKeys, ciphertext: &[u8]) -> Result<Decrypted, DecryptError> {
+    if ciphertext.len() < MIN_CIPHERTEXT {
+        return Err(DecryptError::TooShort);
+    }
+    let mut inner = sealed_box::open(recipient.x25519_secret(), ciphertext)
+        .map_err(|SealedBoxError| DecryptError::NotForUs)?;
+    let (rest, signature) = inner
+        .split_last_chunk::<64>()
+        .ok_or(DecryptError::TooShort)?;
+    let (plaintext, sender_ed25519) = rest
+        .split_last_chunk::<32>()
+        .ok_or(DecryptError::TooShort)?;
+    let (signature, sender_ed25519, length) = (*signature, *sender_ed25519, plaintext.len());
+    inner.truncate(length + 32);
+    inner.extend_from_slice(&recipient.x25519_public());
+    if !verify_ed25519(&sender_ed25519, &inner, &signature) {
+        return Err(DecryptError::BadSignature);
+    }
+    let sender = ed25519_to_x25519(&sender_ed25519)
+        .map(AccountId::from_x25519)
+        .ok_or(DecryptError::BadSender)?;
+    inner.truncate(length);
+    Ok(Decrypted {
+        plaintext: inner,
+        sender,
+        sender_ed25519,
+    })
+}

@@ -1,0 +1,357 @@
+//! Reads answers to storage requests (network.md 4.5 to 4.13, observed-nodes.md).
+//!
+//! An answer is foreign: every field may be missing or of another type. Numbers that mean booleans and strings
+//! that mean numbers are read where official nodes send them.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::Value;
+
+use super::hash::HASH_LENGTH;
+
+/// Standard alphabet, padding optional.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// An answer that lacks what its method must give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("answer to {method} is malformed: {what}")]
+pub struct MalformedAnswer {
+    /// The method asked.
+    pub method: &'static str,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// What one swarm member did with a request that concerns all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Ed25519 key of the member.
+    pub node: [u8; 32],
+    /// What it said.
+    pub outcome: MemberOutcome,
+}
+
+/// Success or failure of one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberOutcome {
+    /// It did it. The signature is not yet verified: see [`super::verify`].
+    Done {
+        /// Signature over the method's string.
+        signature: [u8; 64],
+        /// The member's whole element, for the fields of its method.
+        fields: Value,
+    },
+    /// It did not, or its element makes no sense.
+    Failed {
+        /// No answer in time.
+        timeout: bool,
+        /// Status, where the member refused.
+        code: Option<u16>,
+    },
+}
+
+/// Answer to `store`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreAnswer {
+    /// Each member of the swarm.
+    pub members: Vec<Member>,
+}
+
+/// One message of a `retrieve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// 43 base64 characters.
+    pub hash: String,
+    /// Message time, ms, as the storing client said.
+    pub timestamp: u64,
+    /// When the node drops it, ms.
+    pub expiration: u64,
+    /// The stored bytes; `None` where `data` was no base64.
+    pub data: Option<Vec<u8>>,
+}
+
+/// Answer to `retrieve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrieveAnswer {
+    /// In the node's own order.
+    pub messages: Vec<StoredMessage>,
+    /// Limits cut the list: ask again after the last one.
+    pub more: bool,
+}
+
+/// A node as `get_swarm`, a 421 or a node list describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// IPv4 address.
+    pub ip: std::net::Ipv4Addr,
+    /// HTTPS port.
+    pub port: u16,
+    /// Ed25519 key.
+    pub ed25519: [u8; 32],
+    /// X25519 key.
+    pub x25519: [u8; 32],
+    /// Swarm id, where the list gives it.
+    pub swarm_id: Option<u64>,
+    /// Height at which its stake unlocks; 0 for a node that stays.
+    pub requested_unlock_height: u64,
+}
+
+/// Answer to `get_swarm`, and the body of a 421.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwarmAnswer {
+    /// Usable members; those without address or keys are left out.
+    pub nodes: Vec<NodeRecord>,
+    /// The swarm's id.
+    pub swarm_id: Option<u64>,
+}
+
+/// Answer to `info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoAnswer {
+    /// Node's clock, ms.
+    pub timestamp: u64,
+    /// Version of its storage server.
+    pub version: [u16; 3],
+}
+
+/// One result of a `batch`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchResult {
+    /// Status of this request.
+    pub code: u16,
+    /// Its answer; text for most errors.
+    pub body: Value,
+}
+
+/// Reads the answer to `store`.
+pub fn store(body: &Value) -> Result<StoreAnswer, MalformedAnswer> {
+    Ok(StoreAnswer {
+        members: members("store", body)?,
+    })
+}
+
+/// Reads the members' elements of any request that concerns a whole swarm.
+pub fn members(method: &'static str, body: &Value) -> Result<Vec<Member>, MalformedAnswer> {
+    let swarm = body
+        .get("swarm")
+        .and_then(Value::as_object)
+        .ok_or(MalformedAnswer {
+            method,
+            what: "no swarm",
+        })?;
+    Ok(swarm
+        .iter()
+        .filter_map(|(key, element)| {
+            Some(Member {
+                node: key32(key)?,
+                outcome: outcome(element),
+            })
+        })
+        .collect())
+}
+
+fn outcome(element: &Value) -> MemberOutcome {
+    let signature = element
+        .get("signature")
+        .and_then(Value::as_str)
+        .and_then(|text| BASE64.decode(text).ok())
+        .and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
+    match signature {
+        Some(signature) if !flag(element, "failed") => MemberOutcome::Done {
+            signature,
+            fields: element.clone(),
+        },
+        _ => MemberOutcome::Failed {
+            timeout: flag(element, "timeout"),
+            code: element
+                .get("code")
+                .and_then(|code| match code {
+                    Value::String(text) => text.parse().ok(),
+                    other => other.as_u64(),
+                })
+                .and_then(|code| u16::try_from(code).ok()),
+        },
+    }
+}
+
+/// Booleans relayed from other members arrive as 0 and 1 (observed-nodes.md 3).
+fn flag(element: &Value, name: &str) -> bool {
+    match element.get(name) {
+        Some(Value::Bool(value)) => *value,
+        Some(Value::Number(number)) => number.as_u64() == Some(1),
+        _ => false,
+    }
+}
+
+/// Reads the answer to `retrieve`. A message without a proper hash is dropped: nothing could refer to it.
+pub fn retrieve(body: &Value) -> Result<RetrieveAnswer, MalformedAnswer> {
+    let messages = body
+        .get("messages")
+        .and_then(Value::as_array)
+        .ok_or(MalformedAnswer {
+            method: "retrieve",
+            what: "no messages",
+        })?;
+    let messages = messages.iter().filter_map(stored_message).collect();
+    Ok(RetrieveAnswer {
+        messages,
+        more: flag(body, "more"),
+    })
+}
+
+fn stored_message(element: &Value) -> Option<StoredMessage> {
+    let hash = element.get("hash")?.as_str().filter(|hash| is_hash(hash))?;
+    let number = |name| element.get(name).and_then(Value::as_u64);
+    Some(StoredMessage {
+        hash: hash.to_owned(),
+        timestamp: number("timestamp").unwrap_or(0),
+        // The field is `expiration`; one source comment says `expiry` (observed-nodes.md 8).
+        expiration: number("expiration").or_else(|| number("expiry"))?,
+        data: element
+            .get("data")
+            .and_then(Value::as_str)
+            .and_then(|text| BASE64.decode(text).ok()),
+    })
+}
+
+/// Whether text can be a message hash.
+pub fn is_hash(text: &str) -> bool {
+    text.len() == HASH_LENGTH
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
+}
+
+/// Reads the answer to `get_swarm` or the body of a 421.
+pub fn swarm(body: &Value) -> Result<SwarmAnswer, MalformedAnswer> {
+    let nodes = body
+        .get("snodes")
+        .and_then(Value::as_array)
+        .ok_or(MalformedAnswer {
+            method: "get_swarm",
+            what: "no snodes",
+        })?;
+    let swarm_id = body
+        .get("swarm")
+        .and_then(Value::as_str)
+        .and_then(|id| u64::from_str_radix(id, 16).ok());
+    let nodes = nodes
+        .iter()
+        .filter_map(|node| {
+            // `port` is a string kept for old clients (network.md 3.2).
+            let port = node.get("port_https").or_else(|| node.get("port"));
+            record(node, node.get("ip"), port).map(|record| NodeRecord { swarm_id, ..record })
+        })
+        .collect();
+    Ok(SwarmAnswer { nodes, swarm_id })
+}
+
+/// Reads a list of nodes: the `result` of a seed's answer or of `oxend_request` (network.md 1.3). Nodes that
+/// have not yet published where they are, are left out.
+pub fn service_nodes(result: &Value) -> Result<Vec<NodeRecord>, MalformedAnswer> {
+    let states = result
+        .get("service_node_states")
+        .and_then(Value::as_array)
+        .ok_or(MalformedAnswer {
+            method: "get_service_nodes",
+            what: "no service_node_states",
+        })?;
+    Ok(states
+        .iter()
+        .filter_map(|node| record(node, node.get("public_ip"), node.get("storage_port")))
+        .collect())
+}
+
+fn record(node: &Value, ip: Option<&Value>, port: Option<&Value>) -> Option<NodeRecord> {
+    let ip: std::net::Ipv4Addr = ip?.as_str()?.parse().ok()?;
+    let port = match port? {
+        Value::String(text) => text.parse().ok()?,
+        other => u16::try_from(other.as_u64()?).ok()?,
+    };
+    let ed25519 = key32(node.get("pubkey_ed25519")?.as_str()?)?;
+    let x25519 = key32(node.get("pubkey_x25519")?.as_str()?)?;
+    let blank = [0; 32];
+    if ip.is_unspecified() || port == 0 || ed25519 == blank || x25519 == blank {
+        return None;
+    }
+    let number = |name| node.get(name).and_then(Value::as_u64);
+    Some(NodeRecord {
+        ip,
+        port,
+        ed25519,
+        x25519,
+        swarm_id: number("swarm_id"),
+        requested_unlock_height: number("requested_unlock_height").unwrap_or(0),
+    })
+}
+
+/// Reads the answer to `info`.
+pub fn info(body: &Value) -> Result<InfoAnswer, MalformedAnswer> {
+    let timestamp = body
+        .get("timestamp")
+        .or_else(|| body.get("t"))
+        .and_then(Value::as_u64)
+        .ok_or(MalformedAnswer {
+            method: "info",
+            what: "no timestamp",
+        })?;
+    let mut version = [0; 3];
+    let parts = body
+        .get("version")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    for (slot, part) in version.iter_mut().zip(parts) {
+        *slot = part
+            .as_u64()
+            .and_then(|part| u16::try_from(part).ok())
+            .unwrap_or(0);
+    }
+    Ok(InfoAnswer { timestamp, version })
+}
+
+/// Reads the answer to `batch`, which must have `expected` results.
+pub fn batch(body: &Value, expected: usize) -> Result<Vec<BatchResult>, MalformedAnswer> {
+    let malformed = |what| MalformedAnswer {
+        method: "batch",
+        what,
+    };
+    let results = body
+        .get("results")
+        .and_then(Value::as_array)
+        .ok_or(malformed("no results"))?;
+    if results.len() != expected {
+        return Err(malformed("wrong number of results"));
+    }
+    results
+        .iter()
+        .map(|result| {
+            let code = result
+                .get("code")
+                .and_then(Value::as_u64)
+                .and_then(|code| u16::try_from(code).ok())
+                .ok_or(malformed("result without code"))?;
+            let body = match result.get("body") {
+                Some(Value::String(text)) => serde_json::from_str(text)
+                    .ok()
+                    .filter(Value::is_object)
+                    .unwrap_or_else(|| Value::String(text.clone())),
+                other => other.cloned().unwrap_or(Value::Null),
+            };
+            Ok(BatchResult { code, body })
+        })
+        .collect()
+}
+
+/// The node's clock, ms, which most answers carry as `t`.
+pub fn server_time(body: &Value) -> Option<u64> {
+    body.get("t").and_then(Value::as_u64)
+}
+
+fn key32(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(text, &mut key).ok().map(|()| key)
+}

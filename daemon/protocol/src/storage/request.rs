@@ -1,0 +1,196 @@
+//! Writes storage requests: `{"method", "params"}` (network.md 4.1 to 4.13).
+//!
+//! Timestamps are network time in ms and arguments; signatures are made here, so that a request cannot be sent
+//! with a string other than the one it carries.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::namespace::Namespace;
+use super::signed::{self, ExpireMode};
+use crate::identity::{AccountKeys, Identifier};
+
+/// Most bytes one stored message may have (network.md 10).
+pub const MAX_DATA: usize = 76_800;
+
+/// Most requests in one `batch`.
+pub const MAX_BATCH: usize = 20;
+
+/// A storage request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Request {
+    method: &'static str,
+    params: Map<String, Value>,
+}
+
+impl Request {
+    fn new(method: &'static str, params: Value) -> Self {
+        let params = match params {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        Self { method, params }
+    }
+
+    /// Name of the method.
+    pub fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// The payload of an onion request, or the body of a direct one.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Keys are strings and values came from json!: there is nothing in it that cannot be written.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    fn signed(mut self, keys: &AccountKeys, message: &str) -> Self {
+        let signature = STANDARD.encode(keys.sign(message.as_bytes()));
+        self.params.insert(
+            "pubkey_ed25519".into(),
+            hex::encode(keys.ed25519_public()).into(),
+        );
+        self.params.insert("signature".into(), signature.into());
+        self
+    }
+}
+
+/// A message to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store<'a> {
+    /// Whose swarm, and whose message it becomes.
+    pub owner: Identifier,
+    /// Where.
+    pub namespace: Namespace,
+    /// At most [`MAX_DATA`] bytes.
+    pub data: &'a [u8],
+    /// Network time at which this request is made, ms. Not the message's sent timestamp.
+    pub timestamp: u64,
+    /// How long it is kept, ms.
+    pub ttl: u64,
+}
+
+/// `store` into a public inbox, which needs no signature.
+pub fn store(message: &Store<'_>) -> Request {
+    let mut request = Request::new(
+        "store",
+        json!({
+            "pubkey": message.owner.to_string(),
+            "data": STANDARD.encode(message.data),
+            "timestamp": message.timestamp,
+            "ttl": message.ttl,
+        }),
+    );
+    if message.namespace != Namespace::DEFAULT {
+        request
+            .params
+            .insert("namespace".into(), message.namespace.0.into());
+    }
+    request
+}
+
+/// `store` into the own account, signed.
+pub fn store_signed(keys: &AccountKeys, message: &Store<'_>) -> Request {
+    let text = signed::store(message.namespace, message.timestamp);
+    store(message).signed(keys, &text)
+}
+
+/// `retrieve` from the own account. `last_hash` continues after that message, as this node ordered them;
+/// `max_size` is network.md 4.8's value, `None` leaves it to the node.
+pub fn retrieve(
+    keys: &AccountKeys,
+    namespace: Namespace,
+    last_hash: Option<&str>,
+    max_size: Option<i64>,
+    timestamp: u64,
+) -> Request {
+    let mut request = Request::new(
+        "retrieve",
+        json!({
+            "pubkey": keys.account_id().to_string(),
+            "namespace": namespace.0,
+            "timestamp": timestamp,
+        }),
+    );
+    if let Some(hash) = last_hash {
+        request.params.insert("last_hash".into(), hash.into());
+    }
+    if let Some(size) = max_size {
+        request.params.insert("max_size".into(), size.into());
+    }
+    request.signed(keys, &signed::retrieve(namespace, timestamp))
+}
+
+/// `delete` of own messages by hash, in any namespace.
+pub fn delete(keys: &AccountKeys, hashes: &[String]) -> Request {
+    Request::new(
+        "delete",
+        json!({ "pubkey": keys.account_id().to_string(), "messages": hashes }),
+    )
+    .signed(keys, &signed::delete(hashes))
+}
+
+/// `expire`: moves the expiry of own messages to `expiry` (ms).
+pub fn expire(keys: &AccountKeys, mode: ExpireMode, expiry: u64, hashes: &[String]) -> Request {
+    let mut request = Request::new(
+        "expire",
+        json!({
+            "pubkey": keys.account_id().to_string(),
+            "messages": hashes,
+            "expiry": expiry,
+        }),
+    );
+    if mode != ExpireMode::Set {
+        request
+            .params
+            .insert(mode.signed_form().into(), true.into());
+    }
+    request.signed(keys, &signed::expire(mode, &[expiry], hashes))
+}
+
+/// `get_swarm`: members of the swarm of `id`.
+pub fn get_swarm(id: &Identifier) -> Request {
+    Request::new("get_swarm", json!({ "pubkey": id.to_string() }))
+}
+
+/// `info`: version and clock of the node.
+pub fn info() -> Request {
+    Request::new("info", json!({}))
+}
+
+/// `oxend_request`: passes a request on to the node's chain daemon.
+pub fn oxend_request(endpoint: &str, params: Value) -> Request {
+    Request::new(
+        "oxend_request",
+        json!({ "endpoint": endpoint, "params": params }),
+    )
+}
+
+/// `oxend_request` for the list of active nodes, with the fields a client needs (network.md 1.3, 1.4).
+pub fn service_nodes() -> Request {
+    oxend_request(
+        "get_service_nodes",
+        json!({
+            "active_only": true,
+            "fields": NODE_FIELDS,
+        }),
+    )
+}
+
+/// Fields of a service node that a client asks a seed or a node for.
+pub const NODE_FIELDS: [&str; 6] = [
+    "public_ip",
+    "storage_port",
+    "pubkey_x25519",
+    "pubkey_ed25519",
+    "swarm_id",
+    "requested_unlock_height",
+];
+
+/// `batch` of 1 to [`MAX_BATCH`] requests; `None` for any other number.
+pub fn batch(requests: &[Request]) -> Option<Request> {
+    (1..=MAX_BATCH)
+        .contains(&requests.len())
+        .then(|| Request::new("batch", json!({ "requests": requests })))
+}
