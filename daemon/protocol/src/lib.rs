@@ -9,6 +9,7 @@
 //! library does with the same input is checked in `tests/vectors`.
 
 pub mod blake2b;
+pub mod content;
 pub mod envelope;
 pub mod identity;
 pub mod onion;
