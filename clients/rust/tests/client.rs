@@ -1,5 +1,7 @@
 //! The library against a real gRPC server on a real Unix socket that is killed and started again.
 
+#![allow(clippy::unwrap_used)] // helpers of a test program may stop it
+
 mod fake;
 
 use std::{fs, os::unix::net::UnixListener, path::PathBuf, time::Duration};

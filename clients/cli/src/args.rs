@@ -1,0 +1,241 @@
+//! The arguments, and the help that goes with them.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use jiff::SignedDuration;
+
+use crate::account_id::AccountId;
+
+/// What the exit codes mean, as `--help` shows it.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done (also: `events --follow` ended by Ctrl-C, or the reader of the output went away)
+  1  refused or failed
+  2  wrong usage
+  3  no agent to talk to
+  4  locked: the agent's vault has not given the keys
+
+Environment:
+  SESSIOND_SOCKET  socket of the agent, unless --socket is given
+  XDG_RUNTIME_DIR  holds sessiond/sessiond.sock; /run/user/UID is tried when it is not set
+  NO_COLOR         no colours, even on a terminal";
+
+/// Talks to sessiond, the agent that is your Session account.
+#[derive(Debug, Parser)]
+#[command(name = "sessionctl", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Socket of the agent
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print the API's messages as JSON, one object a line; errors as one object on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show whole IDs
+    #[arg(long, global = true)]
+    pub full: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show how the agent, its account and the network stand
+    ///
+    /// With --json one object with the keys `info`, `network` and, if there is one, `account`.
+    Status,
+    /// Show the onion paths, hop by hop
+    Paths,
+    /// Fetch and push now instead of at the next poll
+    Sync,
+    /// Make, bring back or show the account
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Send a text
+    Send(SendArgs),
+    /// Show a conversation, the newest messages last
+    Messages(MessagesArgs),
+    /// List the conversations, the newest activity first
+    Conversations,
+    /// Print the event log
+    Events(EventsArgs),
+    /// Show the versions of this program and of the agent
+    Version,
+    /// End the agent
+    Shutdown,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What to do with the account.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make a new account
+    Create {
+        /// Name shown to others
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Bring an account back; the recovery phrase is read from stdin
+    Restore {
+        /// Name shown to others
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show the account
+    Show,
+    /// Show the recovery phrase: whoever has it has the account
+    ///
+    /// On a terminal in both forms; otherwise only the 13 words, as `account restore` reads them.
+    Phrase {
+        /// Print it even though stdout is not a terminal
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Arguments of `send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Account ID of the recipient
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub recipient: AccountId,
+    /// What to say, `-` to read it from stdin (one line break at the end is dropped); put `--`
+    /// before a text that begins with a dash
+    pub text: String,
+    /// Wait until the message is stored in the recipient's swarm (exit code 0) or given up (1)
+    #[arg(long, value_name = "STATE")]
+    pub wait: Option<WaitFor>,
+    /// Repeating a send with the same token and content sends nothing twice [default: random]
+    #[arg(long)]
+    pub token: Option<String>,
+    /// How long --wait waits, as 30s or 5m; the agent goes on trying afterwards
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// What `send --wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// At least one member of the recipient's swarm signed that it holds the message
+    Stored,
+}
+
+/// Arguments of `messages`.
+#[derive(Debug, Args)]
+pub struct MessagesArgs {
+    /// Account ID of the other side; the own one for notes to self
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub with: AccountId,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
+    pub limit: i32,
+    /// Only messages older than this one
+    #[arg(long, value_name = "MESSAGE-ID")]
+    pub before: Option<String>,
+}
+
+/// Arguments of `events`.
+///
+/// Where the output starts: after --after; else, with --as, after what was acknowledged last under
+/// that name (a new name starts at the end and is remembered from then on); else at the oldest
+/// event kept, or with --follow at the end.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Go on with new events as they happen, through restarts of the agent; Ctrl-C ends
+    #[arg(long)]
+    pub follow: bool,
+    /// Only events after this place
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    /// Subscribe under this name: every event is acknowledged after it was printed and flushed
+    #[arg(long = "as", value_name = "NAME", value_parser = subscriber)]
+    pub name: Option<String>,
+}
+
+/// A year: whoever waits longer has lost track.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let explain = || format!("{text:?} is not a time such as 30s, 5m or 1h");
+    let duration: SignedDuration = match text.parse::<u32>() {
+        Ok(seconds) => SignedDuration::from_secs(seconds.into()),
+        Err(_) => text.parse().map_err(|_| explain())?,
+    };
+    let duration = Duration::try_from(duration).map_err(|_| explain())?;
+    if duration.is_zero() || duration > LONGEST_WAIT {
+        return Err("the time must be more than nothing and at most a year".into());
+    }
+    Ok(duration)
+}
+
+fn subscriber(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has 1 to 64 letters, digits, dots, underscores or dashes".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound_and_everything_is_explained() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        command.build();
+        let mut all = vec![command];
+        while let Some(command) = all.pop() {
+            assert!(
+                command.get_about().is_some(),
+                "{} has no help",
+                command.get_name()
+            );
+            for arg in command.get_arguments() {
+                assert!(
+                    arg.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+            all.extend(command.get_subcommands().cloned());
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, seconds) in [("30s", 30), ("30", 30), ("5m", 300), ("1h30m", 5400)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "0s", "-5s", "5", "x", "999999h", "1 year"]
+            .into_iter()
+            .filter(|t| *t != "5")
+        {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_subscribers() {
+        assert!(subscriber("backup_1.x-y").is_ok());
+        for text in ["", "a b", "ä", &"a".repeat(65)] {
+            assert!(subscriber(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The commands, a module per subject.
+
+mod account;
+mod daemon;
+mod events;
+mod messages;
+mod network;
+mod send;
+
+use crate::{
+    args::{AccountCommand, Command},
+    context::Context,
+    failure::Failure,
+};
+
+/// Runs one command.
+pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Status => daemon::status(context).await,
+        Command::Version => daemon::version(context).await,
+        Command::Shutdown => daemon::shutdown(context).await,
+        Command::Completions { shell } => daemon::completions(context, shell),
+        Command::Paths => network::paths(context).await,
+        Command::Sync => network::sync(context).await,
+        Command::Account(AccountCommand::Create { name }) => account::create(context, name).await,
+        Command::Account(AccountCommand::Restore { name }) => account::restore(context, name).await,
+        Command::Account(AccountCommand::Show) => account::show(context).await,
+        Command::Account(AccountCommand::Phrase { yes }) => account::phrase(context, yes).await,
+        Command::Send(args) => send::send(context, args).await,
+        Command::Messages(args) => messages::messages(context, args).await,
+        Command::Conversations => messages::conversations(context).await,
+        Command::Events(args) => events::events(context, args).await,
+    }
+}

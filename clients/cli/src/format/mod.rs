@@ -1,0 +1,12 @@
+//! How things look to people: pure functions from the API's messages to text.
+//!
+//! Styles are written in always; the terminal's stream takes them out where no colours belong.
+
+pub mod chat;
+pub mod event;
+pub mod id;
+pub mod overview;
+pub mod safe;
+pub mod style;
+pub mod table;
+pub mod time;

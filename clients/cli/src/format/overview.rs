@@ -1,0 +1,156 @@
+//! How everything stands, as labelled lines.
+
+use sessiond_client::v1::{
+    Account, AccountState, ConnectionState, DaemonState, GetInfoResponse, GetNetworkStatusResponse,
+};
+
+use super::{
+    id::id,
+    safe,
+    style::{BAD, GOOD, HEADING, paint},
+    time::{Clock, span},
+};
+
+/// The agent, its account and the network.
+#[must_use]
+pub fn overview(
+    info: &GetInfoResponse,
+    network: &GetNetworkStatusResponse,
+    account: Option<&Account>,
+    clock: &Clock,
+    full: bool,
+) -> String {
+    let started = clock.date_time(info.start_time.as_ref());
+    let state = match info.state() {
+        DaemonState::Ready => paint(GOOD, "ready"),
+        DaemonState::NoAccount => paint(BAD, "no account yet"),
+        DaemonState::Locked => paint(
+            BAD,
+            format_args!("locked ({})", safe::line(&info.locked_reason)),
+        ),
+        DaemonState::Unspecified => "unknown".to_owned(),
+    };
+    let connection = match network.state() {
+        ConnectionState::Connected => paint(GOOD, "connected"),
+        ConnectionState::Connecting => "connecting".to_owned(),
+        ConnectionState::Disconnected => paint(BAD, "disconnected"),
+        ConnectionState::Unspecified => "unknown".to_owned(),
+    };
+    let mut lines = vec![
+        ("Agent", state),
+        (
+            "Version",
+            format!("{}, process {}", safe::line(&info.version), info.pid),
+        ),
+        ("Started", started),
+        ("Vault", safe::line(&info.vault)),
+    ];
+    if let Some(account) = account {
+        lines.push(("Account", account_line(account, full)));
+    }
+    lines.extend([
+        (
+            "Network",
+            format!("{}, {connection}", safe::line(&network.network)),
+        ),
+        ("Nodes", network.node_count.to_string()),
+        ("Paths", network.path_count.to_string()),
+        (
+            "Last poll",
+            clock.date_time(network.last_poll_time.as_ref()),
+        ),
+        ("Clock offset", span(network.clock_offset.as_ref())),
+        ("Waiting", format!("{} to be stored", network.outbox_count)),
+    ]);
+    if !network.last_error.is_empty() {
+        lines.push(("Last error", paint(BAD, safe::line(&network.last_error))));
+    }
+    labelled(&lines)
+}
+
+/// An account on its own; the ID is there to be copied, so it is always whole.
+#[must_use]
+pub fn account(account: &Account, clock: &Clock) -> String {
+    let mut lines = vec![("Account ID", safe::line(&account.account_id))];
+    if !account.display_name.is_empty() {
+        lines.push(("Name", safe::line(&account.display_name)));
+    }
+    lines.push(("Since", clock.date_time(account.create_time.as_ref())));
+    lines.push(("State", account_state(account).to_owned()));
+    labelled(&lines)
+}
+
+fn account_line(account: &Account, full: bool) -> String {
+    let id = id(&account.account_id, full);
+    if account.display_name.is_empty() {
+        id
+    } else {
+        format!("{id} ({})", safe::line(&account.display_name))
+    }
+}
+
+fn account_state(account: &Account) -> &'static str {
+    match account.state() {
+        AccountState::Ready => "ready",
+        AccountState::Locked => "locked",
+        AccountState::Unspecified => "unknown",
+    }
+}
+
+fn labelled(lines: &[(&str, String)]) -> String {
+    let width = lines
+        .iter()
+        .map(|(label, _)| label.len())
+        .max()
+        .unwrap_or_default();
+    lines
+        .iter()
+        .map(|(label, text)| {
+            format!(
+                "{}  {text}\n",
+                paint(HEADING, format_args!("{label:<width$}"))
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn labels_line_up() {
+        let info = GetInfoResponse {
+            version: "0.1.0".into(),
+            pid: 7,
+            vault: "passphrase".into(),
+            state: DaemonState::Locked.into(),
+            locked_reason: "NO_PASSPHRASE".into(),
+            ..GetInfoResponse::default()
+        };
+        let network = GetNetworkStatusResponse {
+            network: "main".into(),
+            state: ConnectionState::Disconnected.into(),
+            last_error: "NO_SEED".into(),
+            ..GetNetworkStatusResponse::default()
+        };
+        let text = overview(&info, &network, None, &Clock::new(TimeZone::UTC), false);
+        assert_eq!(
+            strip_str(&text).to_string(),
+            "Agent         locked (NO_PASSPHRASE)\n\
+             Version       0.1.0, process 7\n\
+             Started       -\n\
+             Vault         passphrase\n\
+             Network       main, disconnected\n\
+             Nodes         0\n\
+             Paths         0\n\
+             Last poll     -\n\
+             Clock offset  -\n\
+             Waiting       0 to be stored\n\
+             Last error    NO_SEED\n"
+        );
+    }
+}

@@ -1,0 +1,490 @@
+//! The real program against a stand-in for the agent on a real Unix socket.
+#![allow(clippy::unwrap_used)] // helpers of a test program may stop it
+
+#[path = "../../rust/tests/fake/mod.rs"]
+mod fake;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixListener,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use fake::{BOB, Fake, ME, PHRASE, Serving};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sessiond_client::v1::SendState;
+
+/// Far more than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+struct Stage {
+    fake: Fake,
+    serving: Option<Serving>,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mut stage = Self {
+            fake: Fake::new(),
+            serving: None,
+            dir: tempfile::tempdir().unwrap(),
+        };
+        stage.serve();
+        stage
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("s.sock")
+    }
+
+    fn serve(&mut self) {
+        self.serving = Some(self.fake.serve(&self.path()));
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sessionctl"));
+        command
+            .args(args)
+            .env("SESSIOND_SOCKET", self.path())
+            .env("TZ", "UTC")
+            .env_remove("CLICOLOR_FORCE")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        Outcome::of(self.command(args).output().unwrap())
+    }
+
+    fn run_with_input(&self, args: &[&str], input: &[u8]) -> Outcome {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Outcome::of(child.wait_with_output().unwrap())
+    }
+}
+
+#[derive(Debug)]
+struct Outcome {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Outcome {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The output of a command that must have worked.
+    fn ok(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{self:?}");
+        self.out
+    }
+
+    fn json_lines(self) -> Vec<Value> {
+        self.ok()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn json_error(&self) -> Value {
+        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.err).unwrap()
+    }
+}
+
+#[test]
+fn status_for_people_and_for_scripts() {
+    let stage = Stage::new();
+    let text = stage.run(&["status"]).ok();
+    assert!(
+        text.starts_with("Agent         ready\nVersion       0.1.0, process 4711\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Started       2023-11-14 22:13:20\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Account       05aaaa…aaaa (Alice)\n"),
+        "{text}"
+    );
+    assert!(text.contains("Clock offset  -3.0 ms\n"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+    assert!(stage.run(&["--full", "status"]).ok().contains(ME));
+
+    let [all] = &stage.run(&["status", "--json"]).json_lines()[..] else {
+        panic!()
+    };
+    assert_eq!(all["info"]["state"], "DAEMON_STATE_READY");
+    assert_eq!(all["info"]["startTime"], "2023-11-14T22:13:20Z");
+    assert_eq!(all["network"]["clockOffset"], "-0.003s");
+    assert_eq!(all["account"]["accountId"], ME);
+}
+
+#[test]
+fn exit_codes_and_errors() {
+    let mut stage = Stage::new();
+    // 1: refused.
+    let refused = stage.run(&["sync"]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""));
+    assert!(
+        refused
+            .err
+            .starts_with("sessionctl: no path works [NO_PATH]\n"),
+        "{refused:?}"
+    );
+    let refused = stage.run(&["--json", "sync"]);
+    let error = refused.json_error();
+    assert_eq!(refused.code, Some(1));
+    assert_eq!(error["code"], "UNAVAILABLE");
+    assert_eq!(error["reason"], "NO_PATH");
+    assert_eq!(error["message"], "no path works");
+
+    // 2: wrong usage, before anything is asked of the agent.
+    for args in [
+        &["send", "05ab", "hi"][..],
+        &["messages", BOB, "--limit", "0"],
+        &["frobnicate"],
+        &["events", "--as", "a b"],
+        &["send", BOB, "hi", "--wait", "read"],
+        &["account", "phrase"],
+        &[],
+    ] {
+        assert_eq!(stage.run(args).code, Some(2), "{args:?}");
+    }
+    let wrong = stage.run(&["--json", "send", "05ab", "hi"]);
+    assert_eq!(wrong.code, Some(2));
+    assert_eq!(wrong.json_error()["reason"], "USAGE");
+
+    // 4: locked, while the status can be seen.
+    stage.fake.change(|w| w.locked = true);
+    let locked = stage.run(&["--json", "send", BOB, "hi"]);
+    assert_eq!(
+        (locked.code, &locked.json_error()["reason"]),
+        (Some(4), &"LOCKED".into())
+    );
+    assert!(
+        stage
+            .run(&["status"])
+            .ok()
+            .starts_with("Agent         locked (PASSPHRASE_MISSING)\n")
+    );
+
+    // 3: nobody listens, no socket.
+    stage.serving = None;
+    std::fs::remove_file(stage.path()).unwrap();
+    let absent = stage.run(&["status"]);
+    assert_eq!(absent.code, Some(3));
+    assert!(absent.err.contains("no agent runs") && absent.err.contains("`sessiond run`"));
+    drop(UnixListener::bind(stage.path()).unwrap());
+    let stale = stage.run(&["status", "--json"]);
+    assert_eq!(
+        (stale.code, &stale.json_error()["reason"]),
+        (Some(3), &"NOT_LISTENING".into())
+    );
+    // --socket beats the environment.
+    let elsewhere = stage.run(&["--socket", "/nonexistent/s", "--json", "status"]);
+    assert_eq!(elsewhere.json_error()["reason"], "NO_SOCKET");
+    assert!(
+        stage
+            .run(&["version"])
+            .ok()
+            .contains("sessiond   not running\n")
+    );
+}
+
+#[test]
+fn help_needs_no_agent_and_tells_the_exit_codes() {
+    let stage = Stage {
+        fake: Fake::new(),
+        serving: None,
+        dir: tempfile::tempdir().unwrap(),
+    };
+    let help = stage.run(&["--help"]).ok();
+    assert!(help.contains("3  no agent to talk to"), "{help}");
+    assert!(stage.run(&["--version"]).ok().starts_with("sessionctl 0."));
+    assert!(
+        stage
+            .run(&["completions", "bash"])
+            .ok()
+            .contains("_sessionctl()")
+    );
+}
+
+#[test]
+fn an_account_is_made_and_brought_back() {
+    let stage = Stage::new();
+    let again = stage.run(&["--json", "account", "create"]);
+    assert_eq!(
+        (again.code, &again.json_error()["reason"]),
+        (Some(1), &"ACCOUNT_EXISTS".into())
+    );
+
+    stage.fake.change(|w| w.account = None);
+    let none = stage.run(&["account", "show"]);
+    assert_eq!(none.code, Some(1));
+    assert!(none.err.contains("`sessionctl account create`"), "{none:?}");
+    let wrong = stage.run_with_input(&["account", "restore"], b"alpha bravo");
+    assert_eq!(wrong.code, Some(1));
+    assert!(
+        wrong.err.contains("PHRASE_TOO_SHORT") && !wrong.err.contains("bravo"),
+        "{wrong:?}"
+    );
+    assert_eq!(
+        stage.run_with_input(&["account", "restore"], b" \n").code,
+        Some(2)
+    );
+
+    let phrase = format!("  {PHRASE}\n");
+    let args = ["account", "restore", "--name", "Alice"];
+    let text = stage.run_with_input(&args, phrase.as_bytes()).ok();
+    assert!(
+        text.starts_with(&format!("Account ID  {ME}\nName        Alice\n")),
+        "{text}"
+    );
+    let account = &stage.run(&["account", "show", "--json"]).json_lines()[0];
+    assert_eq!(account["accountId"], ME);
+
+    // Not on a terminal: only with --yes, and then what `restore` reads.
+    assert_eq!(
+        stage.run(&["account", "phrase", "--yes"]).ok(),
+        format!("{PHRASE}\n")
+    );
+}
+
+#[test]
+fn sending_and_waiting() {
+    let stage = Stage::new();
+    assert_eq!(stage.run(&["send", BOB, "hi"]).ok(), "m1\n");
+    let padded = format!(" {} ", BOB.to_uppercase());
+    assert_eq!(
+        stage.run(&["send", &padded, "hi", "--wait", "stored"]).ok(),
+        "m2\n"
+    );
+    let message = &stage
+        .run(&["--json", "send", BOB, "hi", "--wait", "stored"])
+        .json_lines()[0];
+    assert_eq!(message["sendState"], "SEND_STATE_SENT");
+
+    let piped = stage.run_with_input(&["--json", "send", BOB, "-"], "zwei\nZeilen ✓\n".as_bytes());
+    assert_eq!(piped.json_lines()[0]["text"]["body"], "zwei\nZeilen ✓");
+    assert_eq!(
+        stage.run_with_input(&["send", BOB, "-"], b"\xff").code,
+        Some(2)
+    );
+
+    stage.fake.change(|w| w.outcome = Some(SendState::Failed));
+    let failed = stage.run(&["--json", "send", BOB, "hi", "--wait", "stored"]);
+    assert_eq!(
+        (failed.code, &failed.json_error()["reason"]),
+        (Some(1), &"STORE_REFUSED".into())
+    );
+    assert!(failed.out.contains("SEND_STATE_FAILED"), "{failed:?}");
+
+    stage.fake.change(|w| w.outcome = None);
+    let waits = [
+        "send",
+        BOB,
+        "hi",
+        "--wait",
+        "stored",
+        "--timeout",
+        "100ms",
+        "--json",
+    ];
+    let slow = stage.run(&waits);
+    assert_eq!(
+        (slow.code, &slow.json_error()["reason"]),
+        (Some(1), &"STILL_SENDING".into())
+    );
+    assert!(slow.out.contains("SEND_STATE_SENDING"), "{slow:?}");
+}
+
+#[test]
+fn conversations_and_messages() {
+    let stage = Stage::new();
+    stage.fake.receive("m1", "first\u{1b}]0;title\u{7}");
+    stage.fake.receive("m2", "second\nline");
+    let log = "── Tue 14 Nov 2023 ──\n\
+               22:13:20  05bbbb…bbbb  first\\x1b]0;title\\x07\n\
+               22:13:20  05bbbb…bbbb  second\n                       line\n";
+    assert_eq!(stage.run(&["messages", BOB]).ok(), log);
+
+    let newest = stage
+        .run(&["messages", BOB, "--limit", "1", "--json"])
+        .json_lines();
+    assert_eq!((newest.len(), &newest[0]["id"]), (1, &"m2".into()));
+    let older = stage
+        .run(&["messages", BOB, "--before", "m2", "--json"])
+        .json_lines();
+    assert_eq!((older.len(), &older[0]["id"]), (1, &"m1".into()));
+    assert_eq!(
+        stage.run(&["messages", BOB, "--before", "m9"]).code,
+        Some(1)
+    );
+
+    let text = stage.run(&["conversations"]).ok();
+    assert!(
+        text.starts_with("LAST ACTIVITY        UNREAD  WITH         NAME"),
+        "{text}"
+    );
+    assert!(
+        text.contains("2       05bbbb…bbbb  Bob\\x1b[31m  second line\n"),
+        "{text}"
+    );
+    let all = stage.run(&["conversations", "--json"]).json_lines();
+    assert_eq!(all[0]["oneToOne"]["accountId"], BOB);
+}
+
+#[test]
+fn paths_hop_by_hop() {
+    let stage = Stage::new();
+    let text = stage.run(&["paths"]).ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(
+        lines[1].starts_with("1     guard  127.0.1.1:22001  000000…0001  12.3 ms"),
+        "{text}"
+    );
+    assert!(
+        lines[3].starts_with("      hop 3  127.0.3.1:22003"),
+        "{text}"
+    );
+    assert_eq!(
+        stage.run(&["paths", "--json"]).json_lines()[0]["hops"][0]["port"],
+        22_001
+    );
+}
+
+#[test]
+fn events_are_replayed_and_remembered_by_name() {
+    let stage = Stage::new();
+    stage.fake.receive("m1", "one");
+    stage.fake.receive("m2", "two");
+    let ids = |args: &[&str]| -> Vec<String> {
+        let lines = stage.run(args).json_lines();
+        lines
+            .iter()
+            .map(|event| event["messageId"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(ids(&["events", "--json"]), ["m1", "m2"]);
+    assert_eq!(ids(&["events", "--json", "--after", "log1:1"]), ["m2"]);
+    let gone = stage.run(&["events", "--json", "--after", "log0:1"]);
+    assert_eq!(
+        (gone.code, &gone.json_error()["reason"]),
+        (Some(1), &"LOG_REPLACED".into())
+    );
+
+    // A new name starts at the end and is remembered.
+    assert!(ids(&["events", "--json", "--as", "robot"]).is_empty());
+    stage.fake.receive("m3", "three");
+    stage.fake.receive("m4", "four");
+    assert_eq!(ids(&["events", "--json", "--as", "robot"]), ["m3", "m4"]);
+    assert!(ids(&["events", "--json", "--as", "robot"]).is_empty());
+    assert_eq!(
+        stage.fake.change(|w| w.acknowledged["robot"].clone()),
+        "log1:4"
+    );
+    let text = stage.run(&["events", "--after", "log1:3"]).ok();
+    assert_eq!(
+        text,
+        "2023-11-14 22:13:20  message added         m4  05bbbb…bbbb  four\n"
+    );
+}
+
+#[test]
+fn following_outlives_a_restart_and_ends_well_by_ctrl_c() {
+    let mut stage = Stage::new();
+    let mut child = Following::new(
+        stage
+            .command(&["events", "--follow", "--json", "--as", "robot"])
+            .spawn()
+            .unwrap(),
+    );
+    // The name is acknowledged where it starts: from here on nothing is missed.
+    until(|| stage.fake.change(|w| w.acknowledged.contains_key("robot")));
+    stage.fake.receive("m1", "before");
+    assert_eq!(child.next()["messageId"], "m1");
+    stage.serving = None;
+    stage.fake.receive("m2", "meanwhile");
+    stage.serve();
+    assert_eq!(child.next()["messageId"], "m2");
+    until(|| stage.fake.change(|w| w.acknowledged["robot"] == "log1:2"));
+
+    kill_process(Pid::from_child(&child.child), Signal::INT).unwrap();
+    assert_eq!(child.child.wait().unwrap().code(), Some(0));
+    let mut err = String::new();
+    child
+        .child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    assert_eq!(err, "");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let stage = Stage::new();
+    // More than a pipe holds.
+    for n in 0..2000 {
+        stage.fake.receive(&format!("m{n}"), &"x".repeat(200));
+    }
+    let mut child = Following::new(stage.command(&["events", "--json"]).spawn().unwrap());
+    child.next();
+    let Following { mut child, lines } = child;
+    drop(lines);
+    let mut err = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_agent_is_ended() {
+    let stage = Stage::new();
+    assert_eq!(stage.run(&["shutdown"]).ok(), "The agent ends.\n");
+    assert!(stage.fake.change(|w| w.shut_down));
+}
+
+struct Following {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Following {
+    fn new(mut child: Child) -> Self {
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+}
+
+fn until(mut true_now: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !true_now() {
+        assert!(start.elapsed() < LONG);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
