@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod identity;
 pub mod onion;
 pub mod padding;
+pub mod phrase;
 pub mod sealed_box;
 pub mod session_encrypt;
 pub mod storage;

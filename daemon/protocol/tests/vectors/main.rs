@@ -1,1 +1,3 @@
+//! Test vectors.
+
 fn main() {}
