@@ -223,10 +223,7 @@ mod tests {
         for (text, seconds) in [("30s", 30), ("30", 30), ("5m", 300), ("1h30m", 5400)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "0s", "-5s", "5", "x", "999999h", "1 year"]
-            .into_iter()
-            .filter(|t| *t != "5")
-        {
+        for text in ["", "0", "0s", "-5s", "x", "999999h", "1 year"] {
             assert!(duration(text).is_err(), "{text:?}");
         }
     }

@@ -18,7 +18,7 @@ use crate::{
         style::{BAD, FAINT, paint},
         time::Clock,
     },
-    json,
+    input, json,
 };
 
 /// Where output goes and input comes from.
@@ -46,7 +46,7 @@ impl Terminal {
         Self {
             out: Box::new(io::BufWriter::new(anstream::stdout())),
             err: Box::new(anstream::stderr()),
-            input: Box::new(io::stdin()),
+            input: input::unbuffered_stdin(),
             out_is_terminal: io::stdout().is_terminal(),
             err_is_terminal: io::stderr().is_terminal(),
             in_is_terminal: io::stdin().is_terminal(),

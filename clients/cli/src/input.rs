@@ -1,12 +1,17 @@
 //! Reading texts and recovery phrases from stdin, with limits.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read},
+    fs::File,
+    io::{self, Read},
+    os::fd::AsFd as _,
     thread,
 };
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
-use tokio::{signal, sync::oneshot};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 use zeroize::Zeroizing;
 
 use crate::{context::Terminal, failure::Failure};
@@ -34,9 +39,14 @@ pub fn text(input: &mut dyn Read) -> Result<String, Failure> {
 /// A recovery phrase: one line typed unseen on a terminal, all of the input otherwise.
 pub async fn phrase(terminal: &mut Terminal) -> Result<Zeroizing<String>, Failure> {
     let bytes = if terminal.in_is_terminal {
+        // Before the prompt: whoever sees it may type at once. And before the echo goes, Ctrl-C must
+        // have become something that gives it back.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let unseen = Unseen::start()?;
         terminal.err.write_all(b"Recovery phrase (not shown): ")?;
         terminal.err.flush()?;
-        let line = unseen_line().await;
+        let line = line(&mut interrupt).await;
+        drop(unseen);
         terminal.err.write_all(b"\n")?;
         line?
     } else {
@@ -64,22 +74,41 @@ fn bounded(input: &mut dyn Read, limit: u64, what: &str) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
-/// A line from the terminal without echo. Ctrl-C gives the echo back before the program ends.
-async fn unseen_line() -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let _unseen = Unseen::start()?;
+/// A line from the terminal.
+async fn line(interrupt: &mut Signal) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let (sender, line) = oneshot::channel();
     // Its own thread: a read from a terminal cannot be cancelled, and nobody waits for it.
     thread::spawn(move || {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PHRASE_BYTES as usize));
-        let read = BufReader::new(io::stdin().take(MAX_PHRASE_BYTES)).read_until(b'\n', &mut bytes);
-        let _ = sender.send(read.map(|_| bytes));
+        let _ = sender.send(read_line(&mut unbuffered_stdin()));
     });
     tokio::select! {
         line = line => match line {
             Ok(line) => Ok(line?),
             Err(_) => Err(Failure::Io(io::ErrorKind::UnexpectedEof.into())),
         },
-        _ = signal::ctrl_c() => Err(Failure::Interrupted),
+        _ = interrupt.recv() => Err(Failure::Interrupted),
+    }
+}
+
+/// Everything up to the first line break; an overlong line is cut, which no phrase survives.
+fn read_line(input: &mut dyn Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; MAX_PHRASE_BYTES as usize]);
+    let mut length = 0;
+    while length < bytes.len() && !bytes[..length].contains(&b'\n') {
+        match input.read(&mut bytes[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Stdin past the standard library's buffer, which nobody would wipe.
+pub fn unbuffered_stdin() -> Box<dyn Read + Send> {
+    match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(fd) => Box::new(File::from(fd)),
+        Err(_) => Box::new(io::stdin()),
     }
 }
 
@@ -117,6 +146,16 @@ mod tests {
         assert_eq!(read(b"hi\r\n").unwrap(), "hi");
         assert_eq!(read(b"a\nb\n\n").unwrap(), "a\nb\n");
         assert_eq!(read(b"").unwrap(), "");
+    }
+
+    #[test]
+    fn a_line_ends_at_its_break_or_at_the_end() {
+        assert_eq!(
+            **read_line(&mut &b"alpha bravo\n"[..]).unwrap(),
+            *b"alpha bravo\n"
+        );
+        assert_eq!(**read_line(&mut &b"alpha"[..]).unwrap(), *b"alpha");
+        assert_eq!(read_line(&mut &vec![b'a'; 10_000][..]).unwrap().len(), 4096);
     }
 
     #[test]

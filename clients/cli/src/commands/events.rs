@@ -7,11 +7,18 @@ use sessiond_client::{
     Client, Error, Update,
     v1::{AcknowledgeRequest, Event, StreamStart, SubscribeRequest},
 };
-use tokio::signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{args::EventsArgs, context::Context, failure::Failure, format::event};
 
 pub async fn events(context: &mut Context, args: EventsArgs) -> Result<(), Failure> {
+    // Without --follow Ctrl-C ends the program in the usual way. One listener for all of it: a signal
+    // that comes while an event is printed counts, too.
+    let mut interrupt = if args.follow {
+        Some(signal(SignalKind::interrupt())?)
+    } else {
+        None
+    };
     let client = context.connect().await?;
     let start = match (&args.name, args.follow) {
         (Some(_), _) => StreamStart::Unspecified,
@@ -33,8 +40,7 @@ pub async fn events(context: &mut Context, args: EventsArgs) -> Result<(), Failu
     loop {
         let update = tokio::select! {
             update = stream.next() => update,
-            // Without --follow Ctrl-C ends the program in the usual way.
-            _ = signal::ctrl_c(), if args.follow => None,
+            () = interrupted(&mut interrupt) => None,
         };
         match update.transpose()? {
             None => return place.settle().await.map_err(Failure::from),
@@ -52,6 +58,15 @@ pub async fn events(context: &mut Context, args: EventsArgs) -> Result<(), Failu
                 place.try_settle().await?;
             }
         }
+    }
+}
+
+async fn interrupted(interrupt: &mut Option<Signal>) {
+    match interrupt {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
