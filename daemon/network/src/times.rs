@@ -1,0 +1,90 @@
+//! Every duration of the network layer, in one place, so that a test network can scale them together.
+//!
+//! Facts: network.md 6.1, 6.4, 7.1 and 10; observed-nodes.md 1 and 15.
+
+use std::time::Duration;
+
+/// Intervals and deadlines. The values of [`Times::default`] are those for the real network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Between two polls of the own swarm.
+    pub poll: Duration,
+    /// The same while someone is writing or was just written to.
+    pub poll_active: Duration,
+    /// How long after activity [`Times::poll_active`] holds.
+    pub active_for: Duration,
+    /// Deadline of one attempt of a request.
+    pub request: Duration,
+    /// Deadline of one attempt of a store. A swarm with a frozen member answers after 5.25 s.
+    pub store: Duration,
+    /// Deadline of the `info` that tells whether a path works.
+    pub probe: Duration,
+    /// Deadline of the TCP connection to a guard or seed.
+    pub connect: Duration,
+    /// Deadline of a seed's answer.
+    pub seed: Duration,
+    /// Deadline of a call with all its attempts, waiting for a first path included.
+    pub call: Duration,
+    /// Age at which the node list is fetched again.
+    pub refresh: Duration,
+    /// Age at which the hops behind a guard are replaced.
+    pub rotate: Duration,
+    /// Pause after the first failed try to build a path or get a node list; doubles up to
+    /// [`Times::backoff_max`].
+    pub backoff_min: Duration,
+    /// Longest such pause.
+    pub backoff_max: Duration,
+    /// How long a guard that could not be reached is left alone.
+    pub guard_rest: Duration,
+    /// Least time between two resynchronisations of the clock.
+    pub resync: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            poll: seconds(5),
+            poll_active: seconds(2),
+            active_for: seconds(60),
+            request: seconds(10),
+            store: seconds(10),
+            probe: seconds(5),
+            connect: seconds(5),
+            seed: seconds(5),
+            call: seconds(25),
+            refresh: seconds(2 * 3600),
+            rotate: seconds(600),
+            backoff_min: seconds(1),
+            backoff_max: seconds(60),
+            guard_rest: seconds(60),
+            resync: seconds(10),
+        }
+    }
+}
+
+impl Times {
+    /// All durations multiplied by `factor`, which must be positive and finite.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        let scale = |duration: Duration| {
+            Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(duration)
+        };
+        Self {
+            poll: scale(self.poll),
+            poll_active: scale(self.poll_active),
+            active_for: scale(self.active_for),
+            request: scale(self.request),
+            store: scale(self.store),
+            probe: scale(self.probe),
+            connect: scale(self.connect),
+            seed: scale(self.seed),
+            call: scale(self.call),
+            refresh: scale(self.refresh),
+            rotate: scale(self.rotate),
+            backoff_min: scale(self.backoff_min),
+            backoff_max: scale(self.backoff_max),
+            guard_rest: scale(self.guard_rest),
+            resync: scale(self.resync),
+        }
+    }
+}
