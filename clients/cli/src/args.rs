@@ -11,11 +11,12 @@ use crate::account_id::AccountId;
 /// What the exit codes mean, as `--help` shows it.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done (also: `events --follow` ended by Ctrl-C, or the reader of the output went away)
-  1  refused or failed
-  2  wrong usage
-  3  no agent to talk to
-  4  locked: the agent's vault has not given the keys
+    0  done (also: `events --follow` ended by Ctrl-C, or the reader of the output went away)
+    1  refused or failed
+    2  wrong usage
+    3  no agent to talk to
+    4  locked: the agent's vault has not given the keys
+  130  Ctrl-C at the prompt for the recovery phrase
 
 Environment:
   SESSIOND_SOCKET  socket of the agent, unless --socket is given
@@ -62,6 +63,10 @@ pub enum Command {
     /// List the conversations, the newest activity first
     Conversations,
     /// Print the event log
+    ///
+    /// Where the output starts: after --after; else, with --as, after what was acknowledged last
+    /// under that name (a new name starts at the end and is remembered from then on); else at the
+    /// oldest event kept, or with --follow at the end.
     Events(EventsArgs),
     /// Show the versions of this program and of the agent
     Version,
@@ -143,10 +148,6 @@ pub struct MessagesArgs {
 }
 
 /// Arguments of `events`.
-///
-/// Where the output starts: after --after; else, with --as, after what was acknowledged last under
-/// that name (a new name starts at the end and is remembered from then on); else at the oldest
-/// event kept, or with --follow at the end.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
     /// Go on with new events as they happen, through restarts of the agent; Ctrl-C ends

@@ -75,9 +75,7 @@ impl ConnectError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Path(SocketPathError::NoRuntimeDir { .. }) => {
-                "set SESSIOND_SOCKET or name the socket, for the agent and for this program alike"
-            }
+            Self::Path(SocketPathError::NoRuntimeDir { .. }) => "give the agent the same setting",
             Self::Path(SocketPathError::TooLong { .. }) => "choose a shorter socket path",
             Self::NoSocket { .. } | Self::Refused { .. } => {
                 "start the agent with `sessiond run`, or name the socket it uses"

@@ -4,7 +4,12 @@
 
 mod fake;
 
-use std::{fs, os::unix::net::UnixListener, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::unix::net::UnixListener,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use fake::{BOB, Fake};
 use sessiond_client::{
@@ -253,7 +258,9 @@ async fn what_cannot_be_mended_ends_the_stream() {
             _ => w.end_streams = Some((code, reason)),
         });
         let _serving = fake.serve(&place.path);
+        let start = Instant::now();
         let error = loop {
+            assert!(start.elapsed() < LONG, "still trying");
             match next(&mut events).await {
                 Ok(Update::Disconnected { .. } | Update::Resumed(_)) => {}
                 Ok(other) => panic!("{other:?}"),
