@@ -26,6 +26,24 @@ pub fn hash64(parts: &[&[u8]]) -> [u8; 64] {
     state.finalize().into()
 }
 
+/// BLAKE2b-64 keyed with `key`. `None` as for [`keyed32`].
+pub fn keyed64(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 64]> {
+    if key.is_empty() || key.len() > 64 {
+        return None;
+    }
+    let mut state = Blake2bMac::<consts::U64>::new_from_slice(key).ok()?;
+    parts.iter().for_each(|part| state.update(part));
+    Some(state.finalize().into_bytes().into())
+}
+
+/// BLAKE2b-64 without key but with a personalisation.
+pub fn personal64(personal: &[u8; 16], parts: &[&[u8]]) -> Option<[u8; 64]> {
+    let mut state =
+        Blake2bMac::<consts::U64>::new_with_salt_and_personal(None, &[], personal).ok()?;
+    parts.iter().for_each(|part| state.update(part));
+    Some(state.finalize().into_bytes().into())
+}
+
 /// BLAKE2b-32 keyed with `key`. `None` when the key is empty or longer than 64 bytes, which BLAKE2b does
 /// not allow (the crate panics for 65 to 128 bytes, so the length is checked here).
 pub fn keyed32(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {

@@ -9,9 +9,13 @@
 //! library does with the same input is checked in `tests/vectors`.
 
 pub mod blake2b;
+pub mod blinded_encrypt;
+pub mod blinding;
+pub mod bt;
 pub mod content;
 pub mod envelope;
 pub mod identity;
+pub mod multi_encrypt;
 pub mod onion;
 pub mod padding;
 pub mod phrase;
@@ -19,5 +23,9 @@ pub mod sealed_box;
 pub mod session_encrypt;
 pub mod storage;
 pub mod swarm;
+pub mod xed25519;
+
+#[cfg(test)]
+mod test_rng;
 
 pub use identity::{AccountId, AccountKeys, AccountSeed, Identifier, Prefix};

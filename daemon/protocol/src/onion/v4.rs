@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bt::{BtError, read_bytes, write_bytes};
+
 /// A request to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerRequest {
@@ -38,6 +40,12 @@ pub enum V4Error {
     /// The metadata are not what they should be.
     #[error("metadata are malformed")]
     Metadata,
+}
+
+impl From<BtError> for V4Error {
+    fn from(_: BtError) -> Self {
+        Self::Shape
+    }
 }
 
 // Field order is the order on the wire: alphabetical.
@@ -78,9 +86,9 @@ pub fn encode_request(request: &ServerRequest) -> Result<Vec<u8>, V4Error> {
     };
     let meta = serde_json::to_vec(&meta).map_err(|_| V4Error::Metadata)?;
     let mut out = vec![b'l'];
-    push_string(&mut out, &meta);
+    write_bytes(&mut out, &meta);
     if let Some(body) = &request.body {
-        push_string(&mut out, body);
+        write_bytes(&mut out, body);
     }
     out.push(b'e');
     Ok(out)
@@ -92,11 +100,11 @@ pub fn decode_response(payload: &[u8]) -> Result<ServerResponse, V4Error> {
         .strip_prefix(b"l")
         .and_then(|rest| rest.strip_suffix(b"e"))
         .ok_or(V4Error::Shape)?;
-    let (meta, rest) = take_string(inner)?;
+    let (meta, rest) = read_bytes(inner)?;
     let (body, rest) = if rest.is_empty() {
         (&[][..], rest)
     } else {
-        take_string(rest)?
+        read_bytes(rest)?
     };
     if !rest.is_empty() {
         return Err(V4Error::Shape);
@@ -112,27 +120,4 @@ pub fn decode_response(payload: &[u8]) -> Result<ServerResponse, V4Error> {
         headers,
         body: body.to_vec(),
     })
-}
-
-fn push_string(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(bytes.len().to_string().as_bytes());
-    out.push(b':');
-    out.extend_from_slice(bytes);
-}
-
-fn take_string(input: &[u8]) -> Result<(&[u8], &[u8]), V4Error> {
-    let colon = input
-        .iter()
-        .position(|byte| *byte == b':')
-        .ok_or(V4Error::Shape)?;
-    let digits = &input[..colon];
-    if digits.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(V4Error::Shape);
-    }
-    let length = digits
-        .iter()
-        .fold(0, |value, digit| value * 10 + usize::from(digit - b'0'));
-    input[colon + 1..]
-        .split_at_checked(length)
-        .ok_or(V4Error::Shape)
 }
