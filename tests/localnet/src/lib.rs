@@ -1,1 +1,33 @@
-//! Placeholder while the workspace is laid out.
+//! A small Session network on loopback that speaks the wire protocol of the official one.
+//!
+//! For what: the daemon, its tests, the demo and the benches need a network that exists without the internet
+//! and answers as official nodes do. Every service node has a TLS listener, keys and a database of its own;
+//! onion layers are really opened and passed on over HTTPS.
+//!
+//! Promises: clients can tell the difference from official nodes only where this documentation says so. JSON
+//! of requests and answers is read and written here independently of the crate `session-protocol`, so that
+//! one misreading is not made twice; shared is only what test vectors cover (keys, signed strings, hashes,
+//! the swarm mapping, onion layers). Malformed input is refused, never obeyed.
+//!
+//! Not served: OxenMQ and QUIC (network.md 2.4, 2.5), the chain, `aes-cbc` layers, exits to `https` servers,
+//! bulk transfer between swarms (membership never changes), accounts with prefixes nobody uses.
+//!
+//! Facts: protocol documents "network" (2 to 5, 8) and "observed-nodes"; modules name their sections.
+
+pub mod cli;
+mod clock;
+mod directory;
+mod http;
+mod layout;
+mod network;
+mod network_file;
+mod node;
+mod peers;
+mod seed;
+mod service_nodes;
+mod state;
+mod tls;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use directory::NodeInfo;
+pub use network::{Localnet, LocalnetError, Options};

@@ -1,0 +1,93 @@
+//! One service node: its identity, its database, and what it shares with the others.
+//!
+//! [`http`] is its listener's face, [`rpc`] the storage requests, [`onion`] its part in onion requests,
+//! [`store`] its database, [`rate`] its limit for direct requests.
+
+mod exit;
+mod http;
+mod onion;
+mod rate;
+mod rpc;
+pub(crate) mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_protocol::{AccountKeys, Identifier};
+
+use crate::clock::Clock;
+use crate::directory::{Directory, NodeInfo};
+use crate::peers::Peers;
+use rate::RateLimiter;
+use store::Store;
+
+/// Version that `info` and `get_stats` name.
+pub(crate) const VERSION: [u8; 3] = [2, 8, 0];
+/// Hard fork that answers name.
+pub(crate) const HARD_FORK: [u8; 2] = [19, 6];
+
+/// How long nodes wait for others (network.md 10).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// For the next hop of an onion request.
+    pub hop: Duration,
+    /// For a swarm member that a change was forwarded to.
+    pub forward: Duration,
+    /// For a server behind an exit.
+    pub exit: Duration,
+}
+
+impl Times {
+    /// The official times, multiplied.
+    pub(crate) fn scaled(factor: f64) -> Self {
+        Self {
+            hop: Duration::from_secs(30).mul_f64(factor),
+            forward: Duration::from_secs(5).mul_f64(factor),
+            exit: Duration::from_secs(25).mul_f64(factor),
+        }
+    }
+}
+
+/// What all nodes of a network share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub directory: Arc<Directory>,
+    pub peers: Arc<Peers>,
+    pub clock: Arc<dyn Clock>,
+    pub times: Times,
+}
+
+/// A running node.
+pub(crate) struct Node {
+    info: NodeInfo,
+    keys: AccountKeys,
+    store: Store,
+    limiter: RateLimiter,
+    shared: Shared,
+}
+
+impl Node {
+    pub(crate) fn new(info: NodeInfo, keys: AccountKeys, store: Store, shared: Shared) -> Self {
+        Self {
+            info,
+            keys,
+            store,
+            limiter: RateLimiter::default(),
+            shared,
+        }
+    }
+
+    /// Its database.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.shared.clock.now_ms()
+    }
+
+    /// Whether the account lives in this node's swarm.
+    fn serves(&self, account: &Identifier) -> bool {
+        self.shared.directory.swarm_of(account) == self.info.swarm_id
+    }
+}

@@ -1,0 +1,292 @@
+//! A node's database: one row for each message it holds.
+//!
+//! Facts: network.md 8.2; order is that of insertion on this node (observed-nodes 7); storing again only
+//! ever prolongs (observed-nodes 5); expired rows stay until a sweep (observed-nodes 8).
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use session_protocol::Identifier;
+use session_protocol::storage::namespace::Namespace;
+use session_protocol::storage::signed::ExpireMode;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS messages (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash      TEXT    NOT NULL UNIQUE,
+    owner     BLOB    NOT NULL,
+    namespace INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    expiry    INTEGER NOT NULL,
+    data      BLOB    NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS messages_by_owner ON messages (owner, namespace, id);
+CREATE INDEX IF NOT EXISTS messages_by_expiry ON messages (expiry);
+";
+
+/// 3.5 GiB in pages of 4096 bytes (network.md 10); a full database refuses to store.
+const MAX_PAGES: &str = "917504";
+/// Counted for a message besides hash and data (network.md 4.8).
+const MESSAGE_COST: u64 = 100;
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A message as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub hash: String,
+    pub namespace: Namespace,
+    /// Sender's time, ms.
+    pub timestamp: u64,
+    /// ms.
+    pub expiry: u64,
+    pub data: Vec<u8>,
+}
+
+/// Outcome of storing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// The message was there before.
+    pub already: bool,
+    /// Its expiry now, ms.
+    pub expiry: u64,
+}
+
+/// How much of a namespace is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub count: Option<u64>,
+    /// Counted size in bytes.
+    pub size: u64,
+}
+
+/// What `expire` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Hash and applied expiry, sorted by hash.
+    pub updated: Vec<(String, u64)>,
+    /// Hash and kept expiry of messages that exist, sorted by hash.
+    pub unchanged: Vec<(String, u64)>,
+}
+
+/// The database.
+pub(crate) struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database at `path`, making it if need be.
+    pub(crate) async fn open(path: &Path) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Survives the end of the process; a crash of the machine may cost the last messages.
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", "-256")
+            .pragma("max_page_count", MAX_PAGES)
+            .statement_cache_capacity(16)
+            .disable_statement_logging();
+        // One connection, so one writer and one order.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await?;
+        sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Closes the file once what runs is done.
+    pub(crate) async fn close(&self) {
+        // A connection that is still out after this time ends with the process.
+        let _ = tokio::time::timeout(CLOSE, self.pool.close()).await;
+    }
+
+    /// Stores a message, or prolongs the one that is there. A public outbox keeps only the newest.
+    pub(crate) async fn put(
+        &self,
+        owner: &Identifier,
+        message: &Message,
+    ) -> Result<Stored, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        let known: Option<(i64,)> = sqlx::query_as("SELECT expiry FROM messages WHERE hash = ?")
+            .bind(&message.hash)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let known = known.map(|(expiry,)| from_column(expiry));
+        if message.namespace.is_public_outbox() {
+            sqlx::query("DELETE FROM messages WHERE owner = ? AND namespace = ? AND hash <> ?")
+                .bind(owner.to_bytes().as_slice())
+                .bind(message.namespace.0)
+                .bind(&message.hash)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let expiry = known.unwrap_or(0).max(message.expiry);
+        if known.is_none() {
+            sqlx::query(
+                "INSERT INTO messages (hash, owner, namespace, timestamp, expiry, data)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(&message.hash)
+            .bind(owner.to_bytes().as_slice())
+            .bind(message.namespace.0)
+            .bind(column(message.timestamp))
+            .bind(column(expiry))
+            .bind(&message.data)
+            .execute(&mut *transaction)
+            .await?;
+        } else if known != Some(expiry) {
+            set_expiry(&mut transaction, &message.hash, expiry).await?;
+        }
+        transaction.commit().await?;
+        Ok(Stored {
+            already: known.is_some(),
+            expiry,
+        })
+    }
+
+    /// Messages of a namespace after `last_hash`, oldest first, and whether limits cut the list. At least
+    /// one comes whatever the limit on size.
+    pub(crate) async fn list(
+        &self,
+        owner: &Identifier,
+        namespace: Namespace,
+        last_hash: Option<&str>,
+        limits: Limits,
+    ) -> Result<(Vec<Message>, bool), sqlx::Error> {
+        let owner = owner.to_bytes();
+        // A hash that is not there counts as id 0: everything follows.
+        let mut rows = sqlx::query(
+            "SELECT hash, timestamp, expiry, data FROM messages
+             WHERE owner = ?1 AND namespace = ?2 AND id > coalesce(
+                 (SELECT id FROM messages WHERE hash = ?3 AND owner = ?1 AND namespace = ?2), 0)
+             ORDER BY id",
+        )
+        .bind(owner.as_slice())
+        .bind(namespace.0)
+        .bind(last_hash)
+        .fetch(&self.pool);
+        let (mut messages, mut size) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            let message = message(&row, namespace)?;
+            size += MESSAGE_COST
+                + message.hash.len() as u64
+                + (message.data.len() as u64).saturating_mul(4) / 3;
+            let full = limits
+                .count
+                .is_some_and(|count| messages.len() as u64 >= count);
+            if full || (size > limits.size && !messages.is_empty()) {
+                return Ok((messages, true));
+            }
+            messages.push(message);
+        }
+        Ok((messages, false))
+    }
+
+    /// Deletes messages of `owner` in any namespace. Answers the hashes that were there, sorted.
+    pub(crate) async fn delete(
+        &self,
+        owner: &Identifier,
+        hashes: &[String],
+    ) -> Result<Vec<String>, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        let mut deleted = Vec::new();
+        for hash in hashes {
+            let done = sqlx::query("DELETE FROM messages WHERE hash = ? AND owner = ?")
+                .bind(hash)
+                .bind(owner.to_bytes().as_slice())
+                .execute(&mut *transaction)
+                .await?;
+            if done.rows_affected() > 0 {
+                deleted.push(hash.clone());
+            }
+        }
+        transaction.commit().await?;
+        deleted.sort_unstable();
+        Ok(deleted)
+    }
+
+    /// Moves expiries of messages of `owner`, in any namespace.
+    pub(crate) async fn expire(
+        &self,
+        owner: &Identifier,
+        wanted: &[(String, u64)],
+        mode: ExpireMode,
+    ) -> Result<Expired, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        let mut outcome = Expired::default();
+        for (hash, expiry) in wanted {
+            let known: Option<(i64,)> =
+                sqlx::query_as("SELECT expiry FROM messages WHERE hash = ? AND owner = ?")
+                    .bind(hash)
+                    .bind(owner.to_bytes().as_slice())
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            let Some(known) = known.map(|(expiry,)| from_column(expiry)) else {
+                continue;
+            };
+            let moves = match mode {
+                ExpireMode::Set => true,
+                ExpireMode::Shorten => *expiry < known,
+                ExpireMode::Extend => *expiry > known,
+            };
+            if moves {
+                set_expiry(&mut transaction, hash, *expiry).await?;
+                outcome.updated.push((hash.clone(), *expiry));
+            } else {
+                outcome.unchanged.push((hash.clone(), known));
+            }
+        }
+        transaction.commit().await?;
+        outcome.updated.sort_unstable();
+        outcome.unchanged.sort_unstable();
+        Ok(outcome)
+    }
+
+    /// Removes what has expired.
+    pub(crate) async fn sweep(&self, now_ms: u64) -> Result<u64, sqlx::Error> {
+        let done = sqlx::query("DELETE FROM messages WHERE expiry <= ?")
+            .bind(column(now_ms))
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+async fn set_expiry(
+    connection: &mut SqliteConnection,
+    hash: &str,
+    expiry: u64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE messages SET expiry = ? WHERE hash = ?")
+        .bind(column(expiry))
+        .bind(hash)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn message(row: &SqliteRow, namespace: Namespace) -> Result<Message, sqlx::Error> {
+    Ok(Message {
+        hash: row.try_get(0)?,
+        namespace,
+        timestamp: from_column(row.try_get(1)?),
+        expiry: from_column(row.try_get(2)?),
+        data: row.try_get(3)?,
+    })
+}
+
+/// Times that do not fit SQLite's integers are further away than anyone will wait.
+fn column(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+fn from_column(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0)
+}
