@@ -11,6 +11,7 @@ use crate::identity::{AccountId, AccountKeys};
 use crate::padding::{pad, unpad};
 use crate::sealed_box::SealedBoxError;
 use crate::session_encrypt::{self, DecryptError};
+use crate::storage::request::MAX_DATA;
 
 /// Latest timestamp that is accepted, exclusive: what a double holds exactly.
 const MAX_TIMESTAMP: u64 = 1 << 53;
@@ -21,6 +22,9 @@ pub enum OpenError {
     /// A direct message of protocol version 2 or later, which this version recognises but does not read.
     #[error("protocol version {0} is not supported")]
     UnsupportedVersion(u8),
+    /// Longer than what a swarm stores.
+    #[error("payload is too long")]
+    TooLong,
     /// No WebSocketMessage with a request body.
     #[error("no WebSocketMessage with a body")]
     NoBody,
@@ -45,6 +49,7 @@ impl OpenError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::UnsupportedVersion(_) => "UNSUPPORTED_VERSION",
+            Self::TooLong => "TOO_LONG",
             Self::NoBody => "NO_BODY",
             Self::BadEnvelope(_) => "BAD_ENVELOPE",
             Self::Decrypt(DecryptError::TooShort) => "TOO_SHORT",
@@ -119,28 +124,28 @@ pub fn decoy_pro_signature<R: CryptoRng + ?Sized>(rng: &mut R) -> [u8; 64] {
     signature
 }
 
+/// What was sealed, before anything is known about its content.
+pub struct Unsealed {
+    /// Who signed it.
+    pub sender: AccountId,
+    /// Sent timestamp of the Envelope, ms. It is not signed: the Content has a signed one.
+    pub timestamp: u64,
+    /// Content without padding.
+    pub content_bytes: Vec<u8>,
+}
+
 /// Opens a payload of namespace 0 of the own swarm.
 pub fn open(recipient: &AccountKeys, payload: &[u8]) -> Result<Opened, OpenError> {
-    if let [0, rest @ ..] = payload {
-        return Err(OpenError::UnsupportedVersion(
-            rest.first().copied().unwrap_or(0),
-        ));
-    }
-    let message = wire::WebSocketMessage::decode(payload).map_err(|_| OpenError::NoBody)?;
-    let body = message
-        .request
-        .and_then(|request| request.body)
-        .ok_or(OpenError::NoBody)?;
-    let envelope = wire::Envelope::decode(body.as_slice())
-        .map_err(|_| OpenError::BadEnvelope("not protobuf"))?;
-    let (timestamp, ciphertext) = check_envelope(envelope)?;
-    let decrypted = session_encrypt::decrypt(recipient, &ciphertext)?;
-    let content_bytes = unpad(&decrypted.plaintext).to_vec();
-    let content = wire::Content::decode(content_bytes.as_slice())
-        .map_err(|_| OpenError::BadContent("not protobuf"))?;
+    let Unsealed {
+        sender,
+        timestamp,
+        content_bytes,
+    } = unseal(recipient, payload)?;
     if content_bytes.is_empty() {
         return Err(OpenError::BadContent("empty"));
     }
+    let content = wire::Content::decode(content_bytes.as_slice())
+        .map_err(|_| OpenError::BadContent("not protobuf"))?;
     // 0 counts as absent, which older senders write (messages.md 5.4).
     if content
         .sig_timestamp
@@ -151,11 +156,45 @@ pub fn open(recipient: &AccountKeys, payload: &[u8]) -> Result<Opened, OpenError
         ));
     }
     Ok(Opened {
-        sender: decrypted.sender,
+        sender,
         timestamp,
         content,
         content_bytes,
     })
+}
+
+/// The layers around a Content without the checks on it: frame, Envelope, encryption, padding.
+pub fn unseal(recipient: &AccountKeys, payload: &[u8]) -> Result<Unsealed, OpenError> {
+    if payload.len() > MAX_DATA {
+        return Err(OpenError::TooLong);
+    }
+    if let [0, rest @ ..] = payload {
+        return Err(OpenError::UnsupportedVersion(
+            rest.first().copied().unwrap_or(0),
+        ));
+    }
+    let body = unwrap(payload).ok_or(OpenError::NoBody)?;
+    let envelope = wire::Envelope::decode(body.as_slice())
+        .map_err(|_| OpenError::BadEnvelope("not protobuf"))?;
+    let (timestamp, ciphertext) = check_envelope(envelope)?;
+    let decrypted = session_encrypt::decrypt(recipient, &ciphertext)?;
+    Ok(Unsealed {
+        sender: decrypted.sender,
+        timestamp,
+        content_bytes: unpad(&decrypted.plaintext).to_vec(),
+    })
+}
+
+/// The request's body. All fields that the network calls required must be there, since official clients cannot
+/// parse the frame otherwise; what is in them does not matter (messages.md 3.6).
+fn unwrap(payload: &[u8]) -> Option<Vec<u8>> {
+    let message = wire::WebSocketMessage::decode(payload).ok()?;
+    message.r#type?;
+    let request = message.request?;
+    request.verb.as_ref()?;
+    request.path.as_ref()?;
+    request.request_id?;
+    request.body
 }
 
 fn check_envelope(envelope: wire::Envelope) -> Result<(u64, Vec<u8>), OpenError> {

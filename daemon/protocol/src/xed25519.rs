@@ -16,17 +16,18 @@ pub fn sign<R: CryptoRng + ?Sized>(rng: &mut R, secret: &StaticSecret, message: 
     let bytes = Zeroizing::new(secret.to_bytes());
     let clamped = Zeroizing::new(curve25519_dalek::scalar::clamp_integer(*bytes));
     let mut scalar = Zeroizing::new(Scalar::from_bytes_mod_order(*clamped));
+    // The official library hashes the secret as it multiplies by it: negated and reduced, or else unreduced.
+    let mut hashed = clamped.clone();
     let mut public = EdwardsPoint::mul_base(&scalar).compress().to_bytes();
     if public[31] & 0x80 != 0 {
         *scalar = -*scalar;
         public[31] &= 0x7f;
+        hashed.copy_from_slice(scalar.as_bytes());
     }
     let mut random = Zeroizing::new([0; 64]);
     rng.fill_bytes(&mut *random);
-    let mut secret_part = Zeroizing::new([0; 32]);
-    secret_part.copy_from_slice(scalar.as_bytes());
     // There is no key that could have a bad length, so there is always a hash; the random bytes alone would do.
-    let draw = personal64(b"xed25519signatur", &[&*secret_part, message, &*random]);
+    let draw = personal64(b"xed25519signatur", &[&*hashed, message, &*random]);
     let draw = Zeroizing::new(draw.unwrap_or(*random));
     let nonce = Zeroizing::new(Scalar::from_bytes_mod_order_wide(&draw));
     let r = EdwardsPoint::mul_base(&nonce).compress().to_bytes();
@@ -40,4 +41,23 @@ pub fn sign<R: CryptoRng + ?Sized>(rng: &mut R, secret: &StaticSecret, message: 
     signature[..32].copy_from_slice(&r);
     signature[32..].copy_from_slice(&s.to_bytes());
     signature
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{verify_ed25519, x25519_to_ed25519_positive};
+    use crate::test_rng::Counting;
+
+    #[test]
+    fn signatures_verify_with_the_account_id_alone() {
+        for byte in 1..20 {
+            let secret = StaticSecret::from([byte; 32]);
+            let public = x25519_dalek::PublicKey::from(&secret).to_bytes();
+            let positive = x25519_to_ed25519_positive(&public).unwrap();
+            let signature = sign(&mut Counting::default(), &secret, b"message");
+            assert!(verify_ed25519(&positive, b"message", &signature));
+            assert!(!verify_ed25519(&positive, b"massage", &signature));
+        }
+    }
 }
