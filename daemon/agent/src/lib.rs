@@ -1,1 +1,19 @@
-//! Placeholder while the workspace is laid out.
+//! The sessiond agent: a Session account as a background service.
+//!
+//! Two ways lead through it. Receiving: `session-network` polls a swarm, [`sync`] opens and judges what came and applies
+//! it with its events in one transaction of the [`store`], then [`events`] wakes the streams of the [`api`]. Sending: the
+//! [`api`] validates, the store's writer commits message and outbox item before the call is answered, and [`sync`] seals
+//! once and stores until a swarm member signed for it. Facts: design.md.
+
+pub mod account;
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod convert;
+pub mod events;
+pub mod platform;
+pub mod random;
+pub mod store;
+pub mod sync;
+pub mod time;
+pub mod vault;

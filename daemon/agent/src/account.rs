@@ -1,0 +1,325 @@
+//! An account in use: its database, its tasks, and what frontends may do with it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_network::Network;
+use session_protocol::{AccountId, AccountKeys, blake2b, content};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::events::{Cursor, Hub};
+use crate::random::opaque_id;
+use crate::store::messages::{self, MessageRow, NewMessage};
+use crate::store::outbox::{self, NewItem, Purpose};
+use crate::store::tokens::{self, Earlier};
+use crate::store::{AccountDb, Meta, StoreError, conversations, events, received};
+use crate::sync::poller::Poller;
+use crate::sync::{self, Context};
+use crate::time::to_db;
+use crate::vault::VaultRecord;
+
+/// How long a message is kept in a swarm, ms (messages.md 5.2).
+const TTL_MS: i64 = 14 * 86_400_000;
+/// Between two rounds of clearing out what is kept for a limited time.
+const PRUNE: Duration = Duration::from_secs(3600);
+/// Longest any part of closing may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// An account in use.
+pub struct Account {
+    handle: String,
+    context: Context,
+    hub: Arc<Hub>,
+    poller: Poller,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A message that was accepted.
+pub struct Accepted {
+    /// As it stands.
+    pub message: MessageRow,
+    /// Place in the event log before it.
+    pub cursor: Cursor,
+}
+
+impl Account {
+    /// Opens the account's database and starts its tasks.
+    pub async fn start(
+        dir: &Path,
+        handle: &str,
+        record: &VaultRecord,
+        network: Network,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let path = AccountDb::path(dir, handle);
+        let db = AccountDb::open(&path, &record.database_key, network.name(), stop.clone()).await?;
+        let context = Context {
+            keys: Arc::new(AccountKeys::from_seed(&record.seed)),
+            db: Arc::new(db),
+            network,
+            outbox_filled: Arc::new(Notify::new()),
+            progress: Arc::default(),
+            stop,
+        };
+        if context.db.meta().account_id != context.account_id().to_string() {
+            return Err(StoreError::WrongKey);
+        }
+        let (hub, tail) = Hub::spawn(context.clone()).await?;
+        let (poller, polling) = Poller::spawn(context.clone());
+        let sending = tokio::spawn(sync::outbox::run(context.clone()));
+        let pruning = tokio::spawn(prune(context.clone()));
+        let tasks = Mutex::new(vec![tail, polling, sending, pruning]);
+        Ok(Arc::new(Self {
+            handle: handle.to_owned(),
+            context,
+            hub,
+            poller,
+            tasks,
+        }))
+    }
+
+    /// Random name of its files and its vault entry.
+    pub fn handle(&self) -> &str {
+        &self.handle
+    }
+
+    /// Account ID.
+    pub fn id(&self) -> AccountId {
+        self.context.account_id()
+    }
+
+    /// What the database knows about itself.
+    pub fn meta(&self) -> &Meta {
+        self.context.db.meta()
+    }
+
+    /// Database, network and time.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Events for streams.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The way to poll now.
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// A place in this account's event log.
+    pub fn cursor(&self, seq: i64) -> Cursor {
+        Cursor {
+            log_id: self.meta().log_id,
+            seq,
+        }
+    }
+
+    /// Makes everything in the outbox due now.
+    pub async fn hurry(&self) -> Result<(), StoreError> {
+        self.context
+            .db
+            .writer()
+            .call(|connection| Box::pin(outbox::hurry(connection)))
+            .await?;
+        self.context.outbox_filled.notify_one();
+        Ok(())
+    }
+
+    /// Accepts a text. Returns after it is on disk. The same token gives the first outcome.
+    pub async fn send_text(
+        &self,
+        recipient: AccountId,
+        body: String,
+        token: String,
+    ) -> Result<Accepted, StoreError> {
+        let own = self.id();
+        let log_id = self.meta().log_id;
+        let name = self.meta().display_name.clone();
+        let network_now = self.context.now_ms();
+        let accepted = self
+            .context
+            .db
+            .writer()
+            .call(move |connection| {
+                Box::pin(async move {
+                    let draft = Draft {
+                        own,
+                        name,
+                        recipient,
+                        body,
+                        token,
+                        network_now,
+                    };
+                    accept(connection, draft).await
+                })
+            })
+            .await?;
+        self.context.progress.active(network_now);
+        self.context.outbox_filled.notify_one();
+        let (message, seq) = accepted;
+        Ok(Accepted {
+            message,
+            cursor: Cursor { log_id, seq },
+        })
+    }
+
+    /// Waits for the tasks, which end when the agent's `stop` is set, and closes the database.
+    pub async fn close(&self) {
+        for task in self.tasks.lock().await.drain(..) {
+            if tokio::time::timeout(CLOSE, task).await.is_err() {
+                tracing::warn!("a task did not end in time");
+            }
+        }
+        self.context.db.close(CLOSE).await;
+    }
+}
+
+struct Draft {
+    own: AccountId,
+    name: String,
+    recipient: AccountId,
+    body: String,
+    token: String,
+    network_now: i64,
+}
+
+/// Writes message, outbox items, events and token. Returns the message and the place in the log before it.
+async fn accept(
+    connection: &mut sqlx::SqliteConnection,
+    draft: Draft,
+) -> Result<(MessageRow, i64), StoreError> {
+    let Draft {
+        own,
+        name,
+        recipient,
+        body,
+        token,
+        network_now,
+    } = draft;
+    let fingerprint = blake2b::hash32(&[b"text", recipient.x25519(), body.as_bytes()]);
+    if let Some(Earlier {
+        message,
+        cursor_seq,
+    }) = tokens::earlier(&mut *connection, &token, &fingerprint).await?
+    {
+        let message = messages::get(connection, &message, network_now).await?;
+        return Ok((message.ok_or(sqlx::Error::RowNotFound)?, cursor_seq));
+    }
+    let cursor_seq = events::head(&mut *connection).await?;
+    // Strictly increasing: a sent timestamp names a message (messages.md 5.3).
+    let sent_ms: i64 = sqlx::query_scalar(
+        "UPDATE meta SET last_sent_ms = max(?, last_sent_ms + 1) WHERE id = 1 RETURNING last_sent_ms",
+    )
+    .bind(network_now)
+    .fetch_one(&mut *connection)
+    .await?;
+    let peer = recipient.to_string();
+    let conversation = conversations::ensure(&mut *connection, &own, &[peer.clone()], network_now)
+        .await?
+        .pop()
+        .ok_or(sqlx::Error::RowNotFound)?;
+    let to_self = recipient == own;
+    let message = NewMessage {
+        public_id: opaque_id(),
+        conversation: conversation.id,
+        author: own.to_string(),
+        outgoing: true,
+        sent_ms,
+        kind: messages::TEXT.to_owned(),
+        body: Some(body.clone()),
+        raw: None,
+        send_state: messages::SENDING,
+        sync_state: if to_self {
+            messages::NONE
+        } else {
+            messages::SENDING
+        },
+        stored: None,
+        expiry: (0, 0),
+    };
+    let added = messages::add(
+        &mut *connection,
+        std::slice::from_ref(&message),
+        network_now,
+    )
+    .await?
+    .pop()
+    .ok_or(sqlx::Error::RowNotFound)?;
+    let timestamp = u64::try_from(sent_ms).unwrap_or(0);
+    let profile = (!name.is_empty()).then_some(name.as_str());
+    let item = |purpose, owner: AccountId, target: Option<&AccountId>, waiting| NewItem {
+        message: added.receive_seq,
+        purpose,
+        owner: owner.to_string(),
+        content: content::text(&body, timestamp, target, profile),
+        sent_ms,
+        ttl_ms: TTL_MS,
+        waiting,
+    };
+    let items = if to_self {
+        vec![item(Purpose::Recipient, own, Some(&own), false)]
+    } else {
+        vec![
+            item(Purpose::Recipient, recipient, None, false),
+            item(Purpose::Sync, own, Some(&recipient), true),
+        ]
+    };
+    outbox::add(&mut *connection, &items, network_now).await?;
+    let change = conversations::Change {
+        id: conversation.id,
+        unread: 0,
+        display_name: None,
+    };
+    conversations::update(&mut *connection, &[change], network_now).await?;
+    let log = [
+        events::NewEvent::message_added(&conversation.public_id, &added.public_id),
+        events::NewEvent::conversation_changed(
+            &conversation.public_id,
+            &["last_message", "last_activity_time"],
+        ),
+    ];
+    events::append(&mut *connection, &log, network_now).await?;
+    let outcome = Earlier {
+        message: added.public_id.clone(),
+        cursor_seq,
+    };
+    tokens::remember(
+        &mut *connection,
+        &token,
+        &fingerprint,
+        &outcome,
+        network_now,
+    )
+    .await?;
+    let row = messages::get(connection, &added.public_id, network_now).await?;
+    Ok((row.ok_or(sqlx::Error::RowNotFound)?, cursor_seq))
+}
+
+/// Clears out, every hour, what is kept for a limited time.
+async fn prune(context: Context) {
+    loop {
+        tokio::select! {
+            () = context.stopped() => break,
+            () = tokio::time::sleep(PRUNE) => {}
+        }
+        let now_ms = to_db(context.network.now_ms());
+        let pruned = context
+            .db
+            .writer()
+            .call(move |connection| {
+                Box::pin(async move {
+                    events::prune(&mut *connection, now_ms).await?;
+                    tokens::prune(&mut *connection, now_ms).await?;
+                    received::prune(connection, now_ms).await
+                })
+            })
+            .await;
+        if let Err(error) = pruned {
+            tracing::warn!(%error, "what is kept for a limited time could not be cleared out");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Errors for callers: canonical code, stable reason, a sentence that says what to do.
+
+use session_network::NetworkError;
+use sessiond_proto::ERROR_DOMAIN;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::agent::AgentError;
+use crate::events::StreamEnd;
+use crate::store::StoreError;
+use crate::sync::poller::PollError;
+
+/// A status with its `ErrorInfo`.
+pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(
+        reason,
+        ERROR_DOMAIN,
+        std::collections::HashMap::<String, String>::new(),
+    );
+    Status::with_error_details(code, message, details)
+}
+
+/// INVALID_ARGUMENT.
+pub fn invalid(reason: &str, message: impl Into<String>) -> Status {
+    status(Code::InvalidArgument, reason, message)
+}
+
+pub fn from_store(error: StoreError) -> Status {
+    let text = error.to_string();
+    match error {
+        StoreError::TokenReused => status(Code::AlreadyExists, "CLIENT_TOKEN_REUSED", text),
+        StoreError::OutboxFull(_) => status(Code::ResourceExhausted, "OUTBOX_FULL", text),
+        StoreError::Closed => status(Code::Unavailable, "STOPPING", text),
+        StoreError::Sql(sqlx::Error::PoolTimedOut) => status(
+            Code::Unavailable,
+            "DATABASE_BUSY",
+            "the database is busy; try again",
+        ),
+        StoreError::OtherNetwork(_) => status(Code::FailedPrecondition, "OTHER_NETWORK", text),
+        _ => {
+            tracing::error!(error = text, "the database failed a call");
+            status(
+                Code::Internal,
+                "DATABASE_FAILED",
+                "the database failed; see the agent's log",
+            )
+        }
+    }
+}
+
+pub fn from_agent(error: AgentError) -> Status {
+    let text = error.to_string();
+    match error {
+        AgentError::NoAccount => status(Code::NotFound, "NO_ACCOUNT", text),
+        AgentError::AccountExists => status(Code::FailedPrecondition, "ACCOUNT_EXISTS", text),
+        AgentError::Locked(_) => status(Code::FailedPrecondition, "LOCKED", text),
+        AgentError::VaultNotReady => status(Code::FailedPrecondition, "VAULT_NOT_READY", text),
+        AgentError::TokenReused => status(Code::AlreadyExists, "CLIENT_TOKEN_REUSED", text),
+        AgentError::Vault(error) => status(
+            Code::FailedPrecondition,
+            error.reason(),
+            format!("the vault failed: {text}"),
+        ),
+        AgentError::Store(error) => from_store(error),
+        AgentError::Io(_) | AgentError::Lock(_) => {
+            tracing::error!(error = text, "the state directory failed a call");
+            status(Code::Internal, "STATE_DIR_FAILED", text)
+        }
+    }
+}
+
+pub fn from_network(error: &NetworkError) -> Status {
+    let text = error.to_string();
+    match error {
+        NetworkError::NoPath | NetworkError::NoNodes | NetworkError::PathFailed => {
+            status(Code::Unavailable, "NO_PATH", text)
+        }
+        NetworkError::Timeout => status(Code::DeadlineExceeded, "NETWORK_TIMEOUT", text),
+        NetworkError::Shutdown => status(Code::Unavailable, "STOPPING", text),
+        other => status(Code::Unavailable, other.reason(), text),
+    }
+}
+
+pub fn from_poll(error: PollError) -> Status {
+    match error {
+        PollError::Network(error) => from_network(&error),
+        PollError::Store(error) => from_store(error),
+    }
+}
+
+pub fn from_stream(end: StreamEnd) -> Status {
+    let text = end.to_string();
+    match end {
+        StreamEnd::LogReplaced => status(Code::OutOfRange, "LOG_REPLACED", text),
+        StreamEnd::CursorExpired => status(Code::OutOfRange, "CURSOR_EXPIRED", text),
+        StreamEnd::SubscriberReplaced => status(Code::Aborted, "SUBSCRIBER_REPLACED", text),
+        StreamEnd::Stopping => status(Code::Unavailable, "STOPPING", text),
+        StreamEnd::Store(error) => from_store(error),
+    }
+}

@@ -1,0 +1,198 @@
+//! MessageService.
+
+use session_protocol::{AccountId, content};
+use sessiond_proto::v1::list_messages_request::Conversation as Wanted;
+use sessiond_proto::v1::message_service_server::MessageService;
+use sessiond_proto::v1::{self, ListOrder};
+use sqlx::Connection as _;
+use tonic::{Code, Request, Response, Status};
+
+use super::error::{from_store, invalid, status};
+use super::{Api, conversation, page};
+use crate::convert;
+use crate::store::conversations::{self, Selector};
+use crate::store::messages::{self, MessageRow};
+use crate::store::{StoreError, events};
+
+/// Most bytes of a client token.
+const MAX_TOKEN: usize = 128;
+/// Lists in page tokens.
+const NEWEST_FIRST: u8 = 2;
+const OLDEST_FIRST: u8 = 3;
+
+/// Reads an account ID that a caller gave.
+pub(super) fn account_id(text: &str) -> Result<AccountId, Status> {
+    AccountId::from_input(&text.to_lowercase())
+        .map_err(|error| invalid("INVALID_ACCOUNT_ID", format!("the account ID {error}")))
+}
+
+/// A client token where one may be left out.
+pub(super) fn optional_token(token: String) -> Result<String, Status> {
+    if token.len() > MAX_TOKEN {
+        let text = format!("a client token has at most {MAX_TOKEN} bytes");
+        return Err(invalid("CLIENT_TOKEN_TOO_LONG", text));
+    }
+    Ok(token)
+}
+
+fn text_body(text: Option<v1::TextContent>) -> Result<String, Status> {
+    let body = text.map(|text| text.body).unwrap_or_default();
+    if body.trim().is_empty() {
+        return Err(invalid("BODY_EMPTY", "the message has no text"));
+    }
+    let length = body.chars().count();
+    if length > content::MAX_SENT_BODY {
+        return Err(invalid(
+            "BODY_TOO_LONG",
+            format!(
+                "a message has at most {} characters, this one has {length}",
+                content::MAX_SENT_BODY
+            ),
+        ));
+    }
+    Ok(body)
+}
+
+/// What a List call read.
+struct Page {
+    rows: Vec<MessageRow>,
+    more: bool,
+    seq: i64,
+}
+
+/// Where a page begins.
+enum From {
+    End,
+    Place(messages::Place),
+    Anchor(String),
+}
+
+#[tonic::async_trait]
+impl MessageService for Api {
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let recipient = account_id(&request.recipient)?;
+        let body = text_body(request.text)?;
+        let token = optional_token(request.client_token)?;
+        if token.is_empty() {
+            return Err(invalid(
+                "CLIENT_TOKEN_MISSING",
+                "choose a client_token, so that repeating this call cannot send twice",
+            ));
+        }
+        let accepted = account
+            .send_text(recipient, body, token)
+            .await
+            .map_err(from_store)?;
+        Ok(Response::new(v1::SendMessageResponse {
+            message: Some(convert::message(&accepted.message)),
+            cursor: accepted.cursor.encode(),
+        }))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let newest_first = request.order() != ListOrder::OldestFirst;
+        let list = if newest_first {
+            NEWEST_FIRST
+        } else {
+            OLDEST_FIRST
+        };
+        let size = page::size(request.page_size)?;
+        let from = match page::Token::decode(&request.page_token, list)? {
+            Some(place) => From::Place(place),
+            None if request.anchor_message_id.is_empty() => From::End,
+            None => From::Anchor(request.anchor_message_id),
+        };
+        let selector = match request.conversation {
+            Some(Wanted::ConversationId(id)) => Selector::Id(id),
+            Some(Wanted::AccountId(id)) => Selector::Peer(account_id(&id)?.to_string()),
+            None => {
+                return Err(invalid(
+                    "SELECTOR_MISSING",
+                    "name the conversation by conversation_id or account_id",
+                ));
+            }
+        };
+        let context = account.context();
+        let now_ms = context.now_ms();
+        let read = async {
+            let mut connection = context.db.readers().acquire().await?;
+            let mut snapshot = connection.begin().await?;
+            let seq = events::head(&mut snapshot).await?;
+            let Some(conversation) = conversations::get(&mut snapshot, &selector).await? else {
+                return Ok(Err(conversation::not_found()));
+            };
+            let place = match from {
+                From::End => None,
+                From::Place(place) => Some(place),
+                From::Anchor(id) => match messages::get(&mut snapshot, &id, now_ms).await? {
+                    Some(row) if row.conversation == conversation.public_id => {
+                        Some((row.order_ms, row.receive_seq))
+                    }
+                    _ => return Ok(Err(not_found())),
+                },
+            };
+            let mut rows = messages::page(
+                &mut snapshot,
+                conversation.id,
+                newest_first,
+                place,
+                size + 1,
+                now_ms,
+            )
+            .await?;
+            let more = i64::try_from(rows.len()).is_ok_and(|count| count > size);
+            rows.truncate(usize::try_from(size).unwrap_or(0));
+            Ok::<_, StoreError>(Ok(Page { rows, more, seq }))
+        };
+        let Page { rows, more, seq } = read.await.map_err(from_store)??;
+        let next = rows.last().filter(|_| more).map(|row| page::Token {
+            list,
+            place: (row.order_ms, row.receive_seq),
+        });
+        Ok(Response::new(v1::ListMessagesResponse {
+            messages: rows.iter().map(convert::message).collect(),
+            next_page_token: next.map(page::Token::encode).unwrap_or_default(),
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<v1::GetMessageRequest>,
+    ) -> Result<Response<v1::GetMessageResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let context = account.context();
+        let read = async {
+            let mut connection = context.db.readers().acquire().await?;
+            let mut snapshot = connection.begin().await?;
+            let seq = events::head(&mut snapshot).await?;
+            let row = messages::get(&mut snapshot, &request.message_id, context.now_ms()).await?;
+            Ok::<_, StoreError>((row, seq))
+        };
+        let (row, seq) = read.await.map_err(from_store)?;
+        let row = row.ok_or_else(not_found)?;
+        Ok(Response::new(v1::GetMessageResponse {
+            message: Some(convert::message(&row)),
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+}
+
+fn not_found() -> Status {
+    status(
+        Code::NotFound,
+        "MESSAGE_NOT_FOUND",
+        "there is no such message",
+    )
+}

@@ -1,0 +1,48 @@
+//! The gRPC services on the Unix socket: checks what comes in, asks the account, writes what goes out.
+//!
+//! Every error has a canonical code and an `ErrorInfo` with a stable reason (design.md "Local API").
+
+mod account;
+mod conversation;
+mod daemon;
+mod error;
+mod event;
+mod message;
+mod network;
+mod page;
+pub mod server;
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use crate::account::Account;
+use crate::agent::Agent;
+
+/// All services. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    agent: Arc<Agent>,
+}
+
+impl Api {
+    /// Services of an agent.
+    pub fn new(agent: Arc<Agent>) -> Self {
+        Self { agent }
+    }
+
+    /// The account that a request names; empty means the only one.
+    async fn account(&self, named: &str) -> Result<Arc<Account>, Status> {
+        let account = self.agent.account().await.map_err(error::from_agent)?;
+        let named = named.trim();
+        if named.is_empty() || named.eq_ignore_ascii_case(&account.id().to_string()) {
+            Ok(account)
+        } else {
+            Err(error::status(
+                tonic::Code::NotFound,
+                "NO_ACCOUNT",
+                "this agent does not have that account",
+            ))
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The socket and the server on it.
+//!
+//! Only the owner gets in (design.md promise 5): the socket is 0600 from its first moment, in a directory made 0700, and
+//! every peer's uid is checked. Connections, streams, sizes and deadlines are bounded.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use rustix::process::geteuid;
+use sessiond_proto::FILE_DESCRIPTOR_SET;
+use sessiond_proto::v1::{
+    account_service_server::AccountServiceServer,
+    conversation_service_server::ConversationServiceServer,
+    daemon_service_server::DaemonServiceServer, event_service_server::EventServiceServer,
+    message_service_server::MessageServiceServer, network_service_server::NetworkServiceServer,
+};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use super::Api;
+use crate::platform::create_private_dir;
+
+/// Largest request.
+const MAX_REQUEST: usize = 1024 * 1024;
+/// Streams and calls at once on one connection.
+const MAX_STREAMS: u32 = 256;
+/// Longest a call may take until its answer begins.
+const CALL: Duration = Duration::from_secs(120);
+/// Longest a stop waits for calls under way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Binds the socket, replacing a dead one. It appears under its name only when it is ready and private. The caller holds
+/// the state directory; a socket that somebody answers on is not replaced.
+pub async fn bind(path: &Path) -> io::Result<UnixListener> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+        create_private_dir(parent)?;
+    }
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another program answers on this socket",
+        ));
+    }
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&fresh, path)?;
+    Ok(listener)
+}
+
+/// Serves until `stop` turns true, then lets calls under way end.
+pub async fn serve(
+    listener: UnixListener,
+    api: Api,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let own = geteuid().as_raw();
+    // A stranger's connection is closed before it is read; an accept that fails (too many files) is tried again.
+    let peers = UnixListenerStream::new(listener).filter_map(move |stream| {
+        let accepted = match stream {
+            Ok(stream) => match stream.peer_cred() {
+                Ok(peer) if peer.uid() == own => Some(Ok::<_, io::Error>(stream)),
+                _ => {
+                    tracing::warn!("a connection of another user was closed");
+                    None
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                None
+            }
+        };
+        std::future::ready(accepted)
+    });
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<MessageServiceServer<Api>>().await;
+    let reflect = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut stopping = stop.clone();
+    let server = Server::builder()
+        .timeout(CALL)
+        .max_concurrent_streams(Some(MAX_STREAMS))
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(30)))
+        .add_service(AccountServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(
+            ConversationServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST),
+        )
+        .add_service(MessageServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(NetworkServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(DaemonServiceServer::new(api).max_decoding_message_size(MAX_REQUEST))
+        .add_service(health_service)
+        .add_service(reflect().build_v1()?)
+        .add_service(reflect().build_v1alpha()?)
+        .serve_with_incoming_shutdown(peers, async move {
+            drop(stopping.wait_for(|stop| *stop).await);
+        });
+    tokio::select! {
+        served = server => served?,
+        () = async {
+            drop(stop.wait_for(|stop| *stop).await);
+            tokio::time::sleep(DRAIN).await;
+        } => tracing::warn!("calls that were still under way were cut off"),
+    }
+    Ok(())
+}

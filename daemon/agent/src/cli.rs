@@ -1,0 +1,151 @@
+//! The command line of the agent.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use session_network::NetworkConfig;
+
+use crate::agent::{Agent, Options};
+use crate::api::{Api, server};
+use crate::platform;
+use crate::vault::Vault;
+
+/// A Session account as a background service.
+#[derive(Parser)]
+#[command(name = "sessiond", version, about, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "sessiond holds one Session account and serves it to local programs over gRPC on a Unix socket.\n\
+    Drive it with sessionctl. It ends cleanly on SIGTERM and SIGINT.\n\n\
+    Logs go to standard error; set RUST_LOG (for example RUST_LOG=debug) for more.";
+
+/// What sessiond can be told to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the agent in the foreground
+    Run(RunArgs),
+}
+
+/// How to run.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Where everything is kept [default: $XDG_STATE_HOME/sessiond or ~/.local/state/sessiond]
+    #[arg(long, env = "SESSIOND_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Socket to serve on [default: $XDG_RUNTIME_DIR/sessiond/sessiond.sock]
+    #[arg(long, env = "SESSIOND_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Session network: main, test, or a file that describes another one
+    #[arg(
+        long,
+        env = "SESSIOND_NETWORK",
+        value_name = "main|test|FILE",
+        default_value = "main"
+    )]
+    pub network: String,
+    /// Where the keys are kept while sessiond does not run
+    #[arg(long, env = "SESSIOND_VAULT", value_enum, default_value_t = VaultKind::Keyring)]
+    pub vault: VaultKind,
+    /// File that holds the passphrase of the passphrase vault
+    #[arg(long, env = "SESSIOND_PASSPHRASE_FILE", value_name = "PATH")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Kinds of vaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VaultKind {
+    /// The desktop's keyring
+    Keyring,
+    /// A file sealed with a passphrase
+    Passphrase,
+}
+
+impl RunArgs {
+    fn options(&self) -> anyhow::Result<Options> {
+        let state_dir = match &self.state_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => platform::default_state_dir()
+                .context("no home directory: say where to keep everything with --state-dir")?,
+        };
+        let network = NetworkConfig::load(&self.network)
+            .with_context(|| format!("network \"{}\"", self.network))?;
+        let vault = match (self.vault, &self.passphrase_file) {
+            (VaultKind::Keyring, None) => Vault::Keyring,
+            (VaultKind::Keyring, Some(_)) => {
+                bail!("--passphrase-file goes with --vault passphrase")
+            }
+            (VaultKind::Passphrase, None) => {
+                bail!("--vault passphrase needs --passphrase-file")
+            }
+            (VaultKind::Passphrase, Some(file)) => Vault::with_passphrase_file(&state_dir, file)
+                .with_context(|| format!("passphrase file {}", file.display()))?,
+        };
+        Ok(Options {
+            state_dir,
+            network,
+            vault,
+        })
+    }
+}
+
+/// Runs the agent until it is told to stop.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let socket = sessiond_proto::socket::socket_path(args.socket.as_deref())?;
+    let options = args.options()?;
+    let agent = Agent::start(options).await?;
+    let outcome = serve(&agent, &socket).await;
+    agent.close().await;
+    // Only a socket of ours is left here: the state directory is still held.
+    if let Err(error) = std::fs::remove_file(&socket)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the socket stays behind");
+    }
+    outcome
+}
+
+async fn serve(agent: &std::sync::Arc<Agent>, socket: &std::path::Path) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = server::bind(socket)
+        .await
+        .with_context(|| format!("socket {}", socket.display()))?;
+    tracing::info!(socket = %socket.display(), "ready");
+    let stopper = std::sync::Arc::clone(agent);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stopper.request_stop();
+    });
+    server::serve(
+        listener,
+        Api::new(std::sync::Arc::clone(agent)),
+        agent.stop_signal(),
+    )
+    .await
+}
+
+/// Logs to standard error: info by default, third-party crates at warn.
+pub fn init_logging() {
+    use std::io::IsTerminal as _;
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new("warn,sessiond=info,session_network=info,session_localnet=info")
+    });
+    let installed = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    // A second initialisation in one process (tests) keeps the first.
+    drop(installed);
+}

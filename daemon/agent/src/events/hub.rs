@@ -1,0 +1,121 @@
+//! The tail reader: follows the end of the log and hands each new event to all live streams.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sessiond_proto::v1;
+use tokio::sync::{broadcast, watch};
+
+use super::join::join;
+use crate::store::{AccountDb, StoreError, events};
+use crate::sync::Context;
+
+/// Events kept for live streams that fall behind; one that falls further behind reads pages instead.
+const LIVE: usize = 1_024;
+/// Events read at once.
+pub(super) const PAGE: i64 = 200;
+
+/// An event on its way to live streams.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) seq: i64,
+    pub(super) event: Arc<v1::Event>,
+}
+
+/// One account's events for all streams.
+pub struct Hub {
+    pub(super) context: Context,
+    live: broadcast::Sender<Live>,
+    named: Mutex<HashMap<String, Named>>,
+}
+
+struct Named {
+    number: u64,
+    replaced: watch::Sender<bool>,
+}
+
+impl Hub {
+    /// Starts following the log.
+    pub async fn spawn(
+        context: Context,
+    ) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), StoreError> {
+        let position = {
+            let mut connection = context.db.readers().acquire().await?;
+            events::head(&mut connection).await?
+        };
+        let (live, _) = broadcast::channel(LIVE);
+        let hub = Arc::new(Self {
+            context,
+            live,
+            named: Mutex::new(HashMap::new()),
+        });
+        let task = tokio::spawn(Arc::clone(&hub).follow(position));
+        Ok((hub, task))
+    }
+
+    pub(super) fn listen(&self) -> broadcast::Receiver<Live> {
+        self.live.subscribe()
+    }
+
+    /// Takes a name; whoever had it is told. Returns a number for [`Hub::release`].
+    pub(super) fn claim(&self, name: &str) -> (u64, watch::Receiver<bool>) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let (replaced, receiver) = watch::channel(false);
+        let number = named.get(name).map_or(0, |holder| holder.number + 1);
+        if let Some(old) = named.insert(name.to_owned(), Named { number, replaced }) {
+            old.replaced.send_replace(true);
+        }
+        (number, receiver)
+    }
+
+    /// Gives a name back, unless somebody else has it by now.
+    pub(super) fn release(&self, name: &str, number: u64) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named
+            .get(name)
+            .is_some_and(|holder| holder.number == number)
+        {
+            named.remove(name);
+        }
+    }
+
+    async fn follow(self: Arc<Self>, mut position: i64) {
+        let mut committed = self.context.db.committed();
+        loop {
+            tokio::select! {
+                () = self.context.stopped() => break,
+                changed = committed.changed() => if changed.is_err() { break },
+            }
+            // Without listeners nothing is joined; whoever comes later reads pages up to its own place.
+            match self.forward(position).await {
+                Ok(reached) => position = reached,
+                Err(error) => tracing::warn!(%error, "the event log cannot be followed"),
+            }
+        }
+    }
+
+    async fn forward(&self, mut position: i64) -> Result<i64, StoreError> {
+        let db: &AccountDb = &self.context.db;
+        loop {
+            let mut connection = db.readers().acquire().await?;
+            if self.live.receiver_count() == 0 {
+                return events::head(&mut connection).await;
+            }
+            let rows = events::after(&mut connection, position, PAGE).await?;
+            let Some(last) = rows.last() else {
+                return Ok(position);
+            };
+            position = last.seq;
+            let now_ms = self.context.now_ms();
+            let joined = join(&mut connection, db.meta().log_id, &rows, now_ms).await?;
+            drop(connection);
+            for (row, event) in rows.iter().zip(joined) {
+                // An error means that the last listener has just gone.
+                drop(self.live.send(Live {
+                    seq: row.seq,
+                    event: Arc::new(event),
+                }));
+            }
+        }
+    }
+}

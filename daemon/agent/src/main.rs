@@ -1,0 +1,29 @@
+//! `sessiond`: see [`sessiond::cli`].
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use sessiond::cli::{self, Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli::init_logging();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("sessiond: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Command::Run(args) = cli.command;
+    let outcome = runtime.block_on(cli::run(args));
+    // A vault that hangs must not hold the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sessiond: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

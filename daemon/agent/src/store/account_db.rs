@@ -1,0 +1,264 @@
+//! One account's encrypted database: opening, its one row of metadata, and the two ways in: readers and the writer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use futures_util::future::BoxFuture;
+use rand_core::Rng as _;
+use session_protocol::{AccountSeed, blake2b};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use super::daemon_db::migrator;
+use super::{StoreError, Writer};
+use crate::platform::write_private_file;
+use crate::random::os_rng;
+use crate::vault::DatabaseKey;
+
+/// Connections that read. Each list or stream page takes one for a moment.
+const READERS: u32 = 4;
+/// Longest a reader waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// What an account's database knows about itself.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    /// Network it lives in.
+    pub network: String,
+    /// Account ID.
+    pub account_id: String,
+    /// Name shown to others; may be empty.
+    pub display_name: String,
+    /// When it was made here, ms.
+    pub created_ms: i64,
+    /// Identity of the event log.
+    pub log_id: [u8; 8],
+}
+
+/// An open account database.
+pub struct AccountDb {
+    readers: SqlitePool,
+    writer: Writer,
+    writer_task: Mutex<Option<JoinHandle<()>>>,
+    committed: watch::Receiver<u64>,
+    meta: Meta,
+}
+
+impl AccountDb {
+    /// Where the database of `handle` lies.
+    pub fn path(dir: &Path, handle: &str) -> PathBuf {
+        dir.join(format!("{handle}.db"))
+    }
+
+    /// Makes an empty database for a new account.
+    pub async fn create(path: &Path, key: &DatabaseKey, meta: &Meta) -> Result<(), StoreError> {
+        let mut connection = options(path, key).create_if_missing(true).connect().await?;
+        migrate(&mut connection).await?;
+        sqlx::query(
+            "INSERT INTO meta
+             (id, network, account_id, display_name, created_ms, log_id, last_sent_ms, last_now_ms)
+             VALUES (1, ?, ?, ?, ?, ?, 0, 0)",
+        )
+        .bind(&meta.network)
+        .bind(&meta.account_id)
+        .bind(&meta.display_name)
+        .bind(meta.created_ms)
+        .bind(&meta.log_id[..])
+        .execute(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Opens a database for use. It must belong to `network`. `stop` ends the writer.
+    pub async fn open(
+        path: &Path,
+        key: &DatabaseKey,
+        network: &str,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, StoreError> {
+        let mut connection = connect(path, key).await?;
+        migrate(&mut connection).await?;
+        let meta = read_meta(&mut connection).await?;
+        if meta.network != network {
+            return Err(StoreError::OtherNetwork(meta.network));
+        }
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options(path, key).pragma("query_only", "ON"));
+        let (committed_sender, committed) = watch::channel(0);
+        let (writer, writer_task) = Writer::spawn(connection, committed_sender, stop);
+        Ok(Self {
+            readers,
+            writer,
+            writer_task: Mutex::new(Some(writer_task)),
+            committed,
+            meta,
+        })
+    }
+
+    /// Connections that only read.
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// The way to write.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Counts commits: changes whenever something may be new.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
+    /// What it knows about itself.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Waits for the writer to end (its `stop` must have been set) and closes the readers, each with a deadline:
+    /// closing a pool waits for as long as a connection is in use.
+    pub async fn close(&self, deadline: Duration) {
+        if let Some(task) = self.writer_task.lock().await.take()
+            && tokio::time::timeout(deadline, task).await.is_err()
+        {
+            tracing::warn!("the writer did not end in time");
+        }
+        if tokio::time::timeout(deadline, self.readers.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a reader was still busy at the end");
+        }
+    }
+}
+
+/// Boxed, because the compiler cannot see that the plain future is `Send`.
+fn migrate(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<(), StoreError>> {
+    Box::pin(async move {
+        migrator(&[(
+            1,
+            "initial",
+            include_str!("../../migrations/account/0001_initial.sql"),
+        )])
+        .run_direct(None, connection, false)
+        .await?;
+        Ok(())
+    })
+}
+
+/// Options with the key in them. Never formatted, logged or kept: `Debug` of this type prints the key.
+fn options(path: &Path, key: &DatabaseKey) -> SqliteConnectOptions {
+    let hex = Zeroizing::new(hex::encode(key.as_bytes()));
+    super::options(path)
+        .pragma("key", format!("\"x'{}'\"", *hex))
+        .pragma("cipher_log_level", "NONE")
+        .pragma("secure_delete", "ON")
+}
+
+async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, StoreError> {
+    options(path, key)
+        .connect()
+        .await
+        .map_err(|error| match error {
+            // SQLITE_NOTADB is what a wrong key looks like.
+            sqlx::Error::Database(cause) if cause.code().as_deref() == Some("26") => {
+                StoreError::WrongKey
+            }
+            other => other.into(),
+        })
+}
+
+async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError> {
+    let (network, account_id, display_name, created_ms, log_id) =
+        sqlx::query_as::<_, (String, String, String, i64, Vec<u8>)>(
+            "SELECT network, account_id, display_name, created_ms, log_id FROM meta WHERE id = 1",
+        )
+        .fetch_one(connection)
+        .await?;
+    let log_id = log_id.try_into().map_err(|_| StoreError::WrongKey)?;
+    Ok(Meta {
+        network,
+        account_id,
+        display_name,
+        created_ms,
+        log_id,
+    })
+}
+
+/// Context of the key that seals the database key under the seed.
+const SEALING_CONTEXT: &[u8] = b"sessiond database key v1";
+
+/// Keeps the database key sealed under a key derived from the seed, so that the recovery phrase reopens local history
+/// when the vault is lost.
+pub fn write_sealed_key(path: &Path, seed: &AccountSeed, key: &DatabaseKey) -> std::io::Result<()> {
+    let mut nonce = [0; 24];
+    os_rng().fill_bytes(&mut nonce);
+    let sealed = sealing_cipher(seed)
+        .and_then(|cipher| {
+            let payload = Payload {
+                msg: key.as_bytes(),
+                aad: SEALING_CONTEXT,
+            };
+            cipher.encrypt(&nonce.into(), payload).ok()
+        })
+        .ok_or_else(|| std::io::Error::other("database key cannot be sealed"))?;
+    write_private_file(&sealed_key_path(path), &[&nonce[..], &sealed].concat())
+}
+
+/// Reads a database key sealed by [`write_sealed_key`]; `None` when the seed does not open it.
+pub fn read_sealed_key(path: &Path, seed: &AccountSeed) -> std::io::Result<Option<DatabaseKey>> {
+    let file = fs::read(sealed_key_path(path))?;
+    let Some((nonce, sealed)) = file.split_first_chunk::<24>() else {
+        return Ok(None);
+    };
+    let key = sealing_cipher(seed)
+        .and_then(|cipher| {
+            let payload = Payload {
+                msg: sealed,
+                aad: SEALING_CONTEXT,
+            };
+            cipher.decrypt(nonce.into(), payload).ok()
+        })
+        .map(Zeroizing::new)
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    Ok(key.map(DatabaseKey::from_bytes))
+}
+
+fn sealed_key_path(database: &Path) -> PathBuf {
+    database.with_extension("key")
+}
+
+fn sealing_cipher(seed: &AccountSeed) -> Option<XChaCha20Poly1305> {
+    let key = blake2b::keyed32(seed.as_bytes(), &[SEALING_CONTEXT]).map(Zeroizing::new)?;
+    Some(XChaCha20Poly1305::new((&*key).into()))
+}
+
+/// Removes every file of an account whose creation was cut short.
+pub fn remove_files(path: &Path) -> std::io::Result<()> {
+    let mut names = vec![path.to_owned(), sealed_key_path(path)];
+    for suffix in ["-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        names.push(name.into());
+    }
+    for name in names {
+        match fs::remove_file(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Shared by everything that serves the account.
+pub type SharedDb = Arc<AccountDb>;

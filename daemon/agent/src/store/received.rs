@@ -1,0 +1,260 @@
+//! What remembers how far the swarm was read: tombstones, cursors, quarantine, counters.
+//!
+//! A tombstone is the hash of something dealt with, kept until the swarm itself must have dropped it: a node that lost
+//! its place sends everything again. Facts: design.md promise 1 and 7, network.md 7.2.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use session_protocol::storage::Namespace;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::StoreError;
+
+/// How long a tombstone is kept at least, ms: no namespace keeps anything for longer.
+const RETENTION_MS: i64 = 30 * 86_400_000;
+/// Most bytes in the quarantine; the oldest entries go first.
+const QUARANTINE_BYTES: i64 = 16 * 1024 * 1024;
+
+/// Where something was read from.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Account ID whose swarm it is.
+    pub swarm: String,
+    /// Namespace.
+    pub namespace: Namespace,
+}
+
+/// Which of these hashes were dealt with.
+pub async fn known(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    hashes: &[&str],
+) -> Result<HashSet<String>, StoreError> {
+    if hashes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT hash FROM tombstone WHERE swarm = ");
+    query.push_bind(place.swarm.clone());
+    query
+        .push(" AND namespace = ")
+        .push_bind(i64::from(place.namespace.0));
+    query.push(" AND hash IN (");
+    let mut list = query.separated(", ");
+    for hash in hashes {
+        list.push_bind((*hash).to_owned());
+    }
+    query.push(")");
+    Ok(query
+        .build_query_scalar()
+        .fetch_all(connection)
+        .await?
+        .into_iter()
+        .collect())
+}
+
+/// Marks hashes as dealt with and returns those that were not before.
+pub async fn mark(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    hashes: &[(&str, i64)],
+    now_ms: i64,
+) -> Result<HashSet<String>, StoreError> {
+    if hashes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut query =
+        QueryBuilder::<Sqlite>::new("INSERT INTO tombstone (swarm, namespace, hash, expires_ms) ");
+    query.push_values(hashes, |mut values, (hash, expires_ms)| {
+        values
+            .push_bind(place.swarm.clone())
+            .push_bind(i64::from(place.namespace.0));
+        values.push_bind((*hash).to_owned());
+        values.push_bind((*expires_ms).max(now_ms + RETENTION_MS));
+    });
+    query.push(" ON CONFLICT DO NOTHING RETURNING hash");
+    Ok(query
+        .build_query_scalar()
+        .fetch_all(connection)
+        .await?
+        .into_iter()
+        .collect())
+}
+
+/// Hash after which each node continues; only those the node still has.
+pub async fn cursors(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    now_ms: i64,
+) -> Result<HashMap<[u8; 32], String>, StoreError> {
+    let rows = sqlx::query_as::<_, (Vec<u8>, String)>(
+        "SELECT node, hash FROM swarm_cursor
+         WHERE swarm = ? AND namespace = ? AND expires_ms > ?",
+    )
+    .bind(&place.swarm)
+    .bind(i64::from(place.namespace.0))
+    .bind(now_ms)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(node, hash)| Some((node.try_into().ok()?, hash)))
+        .collect())
+}
+
+/// Remembers how far a node was read.
+pub async fn set_cursor(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    node: &[u8; 32],
+    hash: &str,
+    expires_ms: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO swarm_cursor (swarm, namespace, node, hash, expires_ms) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (swarm, namespace, node) DO UPDATE
+         SET hash = excluded.hash, expires_ms = excluded.expires_ms",
+    )
+    .bind(&place.swarm)
+    .bind(i64::from(place.namespace.0))
+    .bind(&node[..])
+    .bind(hash)
+    .bind(expires_ms)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Something that was sealed to us and made no sense.
+pub struct Quarantined {
+    /// Its hash in the swarm.
+    pub hash: String,
+    /// UPPER_SNAKE.
+    pub reason: &'static str,
+    /// As it was stored.
+    pub data: Vec<u8>,
+}
+
+/// Keeps such things within bounds.
+pub async fn quarantine(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    entries: &[Quarantined],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO quarantine (swarm, namespace, hash, reason, data, received_ms) ",
+    );
+    query.push_values(entries, |mut values, entry| {
+        values
+            .push_bind(place.swarm.clone())
+            .push_bind(i64::from(place.namespace.0));
+        values.push_bind(entry.hash.clone()).push_bind(entry.reason);
+        values.push_bind(entry.data.clone()).push_bind(now_ms);
+    });
+    query.build().execute(&mut *connection).await?;
+    sqlx::query(
+        "DELETE FROM quarantine WHERE id IN (
+             SELECT id FROM (
+                 SELECT id, sum(length(data)) OVER (ORDER BY id DESC) AS size FROM quarantine)
+             WHERE size > ?)",
+    )
+    .bind(QUARANTINE_BYTES)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Counts refusals by reason.
+pub async fn count(
+    connection: &mut SqliteConnection,
+    reasons: &BTreeMap<&'static str, i64>,
+) -> Result<(), StoreError> {
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO counter (name, value) ");
+    query.push_values(reasons, |mut values, (name, value)| {
+        values.push_bind(*name).push_bind(*value);
+    });
+    query.push(" ON CONFLICT (name) DO UPDATE SET value = value + excluded.value");
+    query.build().execute(connection).await?;
+    Ok(())
+}
+
+/// Drops tombstones and cursors of what no node can still hold.
+pub async fn prune(connection: &mut SqliteConnection, now_ms: i64) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM tombstone WHERE expires_ms < ?")
+        .bind(now_ms)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM swarm_cursor WHERE expires_ms < ?")
+        .bind(now_ms)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::tests::memory;
+
+    fn place() -> Place {
+        Place {
+            swarm: "05aa".into(),
+            namespace: Namespace::DEFAULT,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_new_once() {
+        let mut db = memory().await;
+        let marked = mark(&mut db, &place(), &[("a", 0), ("b", 0)], 1)
+            .await
+            .unwrap();
+        assert_eq!(marked.len(), 2);
+        let marked = mark(&mut db, &place(), &[("b", 0), ("c", 0)], 2)
+            .await
+            .unwrap();
+        assert_eq!(marked.into_iter().collect::<Vec<_>>(), ["c"]);
+        let other = Place {
+            namespace: Namespace(2),
+            ..place()
+        };
+        assert!(known(&mut db, &other, &["a"]).await.unwrap().is_empty());
+        prune(&mut db, RETENTION_MS).await.unwrap();
+        assert_eq!(
+            known(&mut db, &place(), &["a", "c"]).await.unwrap().len(),
+            2
+        );
+        prune(&mut db, RETENTION_MS + 2).await.unwrap();
+        assert_eq!(
+            known(&mut db, &place(), &["a", "c"]).await.unwrap().len(),
+            1
+        );
+    }
+
+    #[tokio::test]
+    async fn the_quarantine_is_bounded() {
+        let mut db = memory().await;
+        for round in 0..20 {
+            let entry = Quarantined {
+                hash: round.to_string(),
+                reason: "BAD_CONTENT",
+                data: vec![0; 1024 * 1024],
+            };
+            quarantine(&mut db, &place(), &[entry], round)
+                .await
+                .unwrap();
+        }
+        let kept: Vec<String> = sqlx::query_scalar("SELECT hash FROM quarantine ORDER BY id")
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+        assert_eq!(kept.len(), 16);
+        assert_eq!(kept.last().map(String::as_str), Some("19"));
+    }
+}

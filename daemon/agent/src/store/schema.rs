@@ -1,0 +1,112 @@
+//! Which columns hold what people wrote, and which hold only what the agent needs to work.
+//!
+//! Promise 3 of design.md ("expired means gone") clears every content column; a column that is declared neither way
+//! would escape it, so a test fails for one.
+
+/// Columns whose content must go when a message goes.
+pub const CONTENT: &[(&str, &[&str])] = &[
+    ("message", &["body", "raw", "msg_id"]),
+    ("outbox", &["content", "sealed"]),
+    ("quarantine", &["data"]),
+    ("conversation", &["display_name"]),
+];
+
+/// TEXT and BLOB columns that hold nothing anybody wrote to somebody.
+pub const METADATA: &[(&str, &[&str])] = &[
+    ("meta", &["network", "account_id", "display_name", "log_id"]),
+    ("conversation", &["public_id", "peer"]),
+    (
+        "message",
+        &["public_id", "author", "kind", "failure", "hash"],
+    ),
+    ("outbox", &["owner", "hash"]),
+    ("tombstone", &["swarm", "hash"]),
+    ("swarm_cursor", &["swarm", "node", "hash"]),
+    ("event", &["conversation", "message", "fields"]),
+    ("subscriber", &["name"]),
+    ("client_token", &["token", "fingerprint", "message"]),
+    ("quarantine", &["swarm", "hash", "reason"]),
+    ("counter", &["name"]),
+];
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use sqlx::{Connection as _, SqliteConnection};
+
+    /// An account database in memory, without a key.
+    pub(crate) async fn memory() -> SqliteConnection {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(include_str!("../../migrations/account/0001_initial.sql"))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection
+    }
+
+    #[tokio::test]
+    async fn every_column_is_declared() {
+        let mut db = memory().await;
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND c.type IN ('TEXT', 'BLOB')",
+        )
+        .fetch_all(&mut db)
+        .await
+        .unwrap();
+        assert!(columns.len() > 20);
+        let declared: Vec<(&str, &str)> = CONTENT
+            .iter()
+            .chain(METADATA)
+            .flat_map(|(table, columns)| columns.iter().map(|column| (*table, *column)))
+            .collect();
+        for (table, column) in &columns {
+            let count = declared
+                .iter()
+                .filter(|entry| **entry == (table, column))
+                .count();
+            assert_eq!(count, 1, "{table}.{column} must be declared once");
+        }
+        assert_eq!(
+            declared.len(),
+            columns.len(),
+            "a declared column does not exist"
+        );
+    }
+
+    /// Reads the plan of every query that is asked often; a scan of a table that grows would show here.
+    #[tokio::test]
+    async fn frequent_queries_use_an_index() {
+        let mut db = memory().await;
+        for sql in [
+            "SELECT * FROM message WHERE conversation = 1 AND (order_ms, receive_seq) < (5, 5)
+             ORDER BY order_ms DESC, receive_seq DESC LIMIT 50",
+            "SELECT * FROM message WHERE conversation = 1 ORDER BY order_ms, receive_seq LIMIT 50",
+            "SELECT * FROM message m JOIN conversation c ON c.id = m.conversation
+             WHERE m.public_id IN ('a', 'b')",
+            "SELECT * FROM conversation WHERE (last_activity_ms, id) < (1, 1)
+             ORDER BY last_activity_ms DESC, id DESC LIMIT 50",
+            "SELECT * FROM conversation WHERE peer IN ('a')",
+            "SELECT seq FROM event WHERE seq > 5 ORDER BY seq LIMIT 200",
+            "SELECT max(seq) FROM event WHERE created_ms < 5",
+            "SELECT hash FROM tombstone WHERE swarm = 'a' AND namespace = 0 AND hash IN ('x')",
+            "SELECT hash FROM swarm_cursor WHERE swarm = 'a' AND namespace = 0 AND expires_ms > 1",
+            "SELECT min(next_attempt_ms) FROM outbox WHERE waiting = 0",
+            "SELECT id FROM outbox WHERE sealed IS NULL ORDER BY id LIMIT 5",
+            "SELECT message FROM client_token WHERE token = 'a'",
+        ] {
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                    .fetch_all(&mut db)
+                    .await
+                    .unwrap();
+            for (_, _, _, step) in plan {
+                assert!(
+                    !step.starts_with("SCAN") || step.contains("USING"),
+                    "{sql}\nscans a whole table: {step}"
+                );
+                assert!(!step.contains("TEMP B-TREE"), "{sql}\nsorts: {step}");
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] judges and applies, [`outbox`] stores.
+
+pub mod outbox;
+pub mod poller;
+pub mod receive;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use session_network::Network;
+use session_protocol::{AccountId, AccountKeys};
+use tokio::sync::{Notify, watch};
+
+use crate::store::AccountDb;
+
+/// What all parts of one account's synchronisation share. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Keys of the account.
+    pub keys: Arc<AccountKeys>,
+    /// Its database.
+    pub db: Arc<AccountDb>,
+    /// The way to the swarms.
+    pub network: Network,
+    /// Something new is in the outbox.
+    pub outbox_filled: Arc<Notify>,
+    /// What others may ask about.
+    pub progress: Arc<Progress>,
+    /// Turns true when the agent stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// How synchronisation stands.
+#[derive(Default)]
+pub struct Progress {
+    last_poll_ms: AtomicI64,
+    last_activity_ms: AtomicI64,
+}
+
+impl Progress {
+    /// When the own swarm last answered, network time in ms; 0 before the first time.
+    pub fn last_poll_ms(&self) -> i64 {
+        self.last_poll_ms.load(Ordering::Relaxed)
+    }
+
+    fn polled(&self, now_ms: i64) {
+        self.last_poll_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Somebody wrote or was written to: poll more often for a while.
+    pub fn active(&self, now_ms: i64) {
+        self.last_activity_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    fn last_activity_ms(&self) -> i64 {
+        self.last_activity_ms.load(Ordering::Relaxed)
+    }
+}
+
+impl Context {
+    /// Account ID.
+    pub fn account_id(&self) -> AccountId {
+        self.keys.account_id()
+    }
+
+    /// Network time, ms, as the database keeps it.
+    pub fn now_ms(&self) -> i64 {
+        crate::time::to_db(self.network.now_ms())
+    }
+
+    /// Resolves when the agent stops.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        // An error means that nobody can say "stop" any more: that is one, too.
+        drop(stop.wait_for(|stop| *stop).await);
+    }
+}

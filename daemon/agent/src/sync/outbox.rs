@@ -1,0 +1,332 @@
+//! Sends what waits: seals once, stores until somebody signed for it, then lets the copy for the own devices go.
+//!
+//! A retry stores the same bytes. While no path works an item waits without counting, up to 14 days; with one it has 10
+//! attempts with back-off, then it ends as FAILED with a reason. What waits for one swarm goes out as one request.
+//! Facts: design.md "Sending", messages.md 5.5 and 5.6.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use session_network::{NetworkError, StoreItem, StoreReceipt};
+use session_protocol::storage::{Namespace, message_hash, request};
+use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
+
+use super::Context;
+use super::receive::own_inbox;
+use crate::random::os_rng;
+use crate::store::StoreError;
+use crate::store::messages::{self, Progress};
+use crate::store::outbox::{self, Due, Purpose, Sealed, Unsealed};
+use crate::store::received;
+use crate::time::to_db;
+
+/// Attempts made while a path works.
+const ATTEMPTS: i64 = 10;
+/// Longest an item waits, ms.
+const PATIENCE_MS: i64 = 14 * 86_400_000;
+/// First pause after a failed attempt; doubles up to [`LAST_PAUSE_MS`].
+const FIRST_PAUSE_MS: i64 = 5_000;
+const LAST_PAUSE_MS: i64 = 300_000;
+/// Pause while there is no path. A path that comes up ends it.
+const NO_PATH_PAUSE_MS: i64 = 30_000;
+/// Items looked at in one round.
+const ROUND: i64 = 400;
+/// Swarms stored to at the same time.
+const SWARMS: usize = 8;
+
+/// Works the outbox until the agent stops.
+pub async fn run(context: Context) {
+    let mut status = context.network.watch();
+    let mut had_path = false;
+    loop {
+        let pause = match round(&context).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, "the outbox could not be worked");
+                Duration::from_secs(5)
+            }
+        };
+        tokio::select! {
+            () = context.stopped() => break,
+            () = context.outbox_filled.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = status.changed() => {
+                let has_path = status.borrow_and_update().path_count > 0;
+                if has_path && !had_path {
+                    hurry(&context).await;
+                }
+                had_path = has_path;
+            }
+        }
+    }
+}
+
+async fn hurry(context: &Context) {
+    let hurried = context
+        .db
+        .writer()
+        .call(|connection| Box::pin(outbox::hurry(connection)))
+        .await;
+    if let Err(error) = hurried {
+        tracing::warn!(%error, "the outbox could not be hurried");
+    }
+}
+
+/// Seals and stores what is due. Returns how long nothing will be.
+async fn round(context: &Context) -> Result<Duration, StoreError> {
+    seal_all(context).await?;
+    loop {
+        let now_ms = context.now_ms();
+        let due = {
+            let mut connection = context.db.readers().acquire().await?;
+            outbox::due(&mut connection, now_ms, ROUND).await?
+        };
+        if due.is_empty() {
+            break;
+        }
+        let mut by_owner: BTreeMap<String, Vec<Due>> = BTreeMap::new();
+        for item in due {
+            by_owner.entry(item.owner.clone()).or_default().push(item);
+        }
+        let swarms = by_owner
+            .into_iter()
+            .flat_map(|(owner, items)| batches(owner, items));
+        let mut stores = stream::iter(swarms)
+            .map(|(owner, items)| store(context, owner, items))
+            .buffer_unordered(SWARMS);
+        loop {
+            tokio::select! {
+                // What was stored is found stored again after the next start: same bytes, same hash.
+                () = context.stopped() => return Ok(Duration::ZERO),
+                next = stores.next() => match next {
+                    Some(outcome) => outcome?,
+                    None => break,
+                },
+            }
+        }
+    }
+    let mut connection = context.db.readers().acquire().await?;
+    let next = outbox::next_due(&mut connection).await?;
+    let wait = next.map_or(LAST_PAUSE_MS, |at| at.saturating_sub(context.now_ms()));
+    Ok(Duration::from_millis(
+        u64::try_from(wait.clamp(100, LAST_PAUSE_MS)).unwrap_or(100),
+    ))
+}
+
+/// Items of one owner, in order, as many as one request may carry.
+fn batches(owner: String, items: Vec<Due>) -> impl Iterator<Item = (String, Vec<Due>)> {
+    let mut items = items.into_iter().peekable();
+    std::iter::from_fn(move || {
+        items.peek()?;
+        Some((
+            owner.clone(),
+            items.by_ref().take(request::MAX_BATCH).collect(),
+        ))
+    })
+}
+
+async fn seal_all(context: &Context) -> Result<(), StoreError> {
+    loop {
+        let items = {
+            let mut connection = context.db.readers().acquire().await?;
+            outbox::unsealed(&mut connection, ROUND).await?
+        };
+        if items.is_empty() {
+            return Ok(());
+        }
+        let keys = Arc::clone(&context.keys);
+        let sealed = tokio::task::spawn_blocking(move || seal(&keys, &items))
+            .await
+            .map_err(|_| StoreError::NotCommitted)?;
+        let place = own_inbox(&context.account_id());
+        let now_ms = context.now_ms();
+        context
+            .db
+            .writer()
+            .call(move |connection| {
+                Box::pin(async move {
+                    outbox::seal(&mut *connection, &sealed).await?;
+                    // What we put into our own swarm comes back with the next poll: it is dealt with already.
+                    let own: Vec<(&str, i64)> = sealed
+                        .iter()
+                        .filter(|item| item.own)
+                        .map(|item| (item.hash.as_str(), now_ms))
+                        .collect();
+                    received::mark(connection, &place, &own, now_ms).await?;
+                    Ok(())
+                })
+            })
+            .await?;
+    }
+}
+
+/// Seals items. One whose recipient cannot be sealed to gets no bytes, which fails it at its first attempt.
+fn seal(keys: &AccountKeys, items: &[Unsealed]) -> Vec<Sealed> {
+    let mut rng = os_rng();
+    items
+        .iter()
+        .map(|item| {
+            let owner = item.owner.parse::<AccountId>().ok();
+            let timestamp = u64::try_from(item.sent_ms).unwrap_or(0);
+            let bytes = owner
+                .and_then(|to| envelope::seal(&mut rng, keys, &to, timestamp, &item.content).ok())
+                .unwrap_or_default();
+            let hash = owner
+                .map(|to| message_hash(&to.into(), Namespace::DEFAULT, &bytes))
+                .unwrap_or_default();
+            Sealed {
+                id: item.id,
+                bytes,
+                hash,
+                own: owner == Some(keys.account_id()),
+            }
+        })
+        .collect()
+}
+
+/// Stores items of one owner and writes down what became of them.
+async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), StoreError> {
+    let now_ms = context.now_ms();
+    let outcomes: Vec<Result<StoreReceipt, NetworkError>> = match owner.parse::<AccountId>() {
+        Ok(id) => {
+            let requests: Vec<StoreItem> = items.iter().map(store_item).collect();
+            match context
+                .network
+                .store(&Identifier::from(id), &requests)
+                .await
+            {
+                Ok(outcomes) if outcomes.len() == items.len() => outcomes,
+                Ok(_) => vec![Err(NetworkError::Malformed); items.len()],
+                Err(error) => vec![Err(error); items.len()],
+            }
+        }
+        Err(_) => vec![Err(NetworkError::NoSwarm); items.len()],
+    };
+    context.progress.active(context.now_ms());
+    let own = context.account_id().to_string();
+    context
+        .db
+        .writer()
+        .call(move |connection| {
+            Box::pin(async move {
+                for (item, outcome) in items.iter().zip(outcomes) {
+                    match outcome {
+                        Ok(receipt) => {
+                            stored(&mut *connection, item, &own, &receipt, now_ms).await?;
+                        }
+                        Err(error) => failed(&mut *connection, item, &error, now_ms).await?,
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+fn store_item(item: &Due) -> StoreItem {
+    StoreItem {
+        namespace: Namespace::DEFAULT,
+        data: item.bytes.as_slice().into(),
+        ttl_ms: u64::try_from(item.ttl_ms).unwrap_or(0),
+    }
+}
+
+async fn stored(
+    connection: &mut sqlx::SqliteConnection,
+    item: &Due,
+    own: &str,
+    receipt: &StoreReceipt,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let expiry = receipt.expiry_ms.map_or(now_ms + item.ttl_ms, to_db);
+    // Only what lies in the own swarm can be deleted or changed later: that copy's name is kept.
+    let own_copy = (item.owner == own).then(|| (receipt.hash.clone(), expiry));
+    let sent = Some(messages::SENT);
+    let progress = match item.purpose {
+        Purpose::Recipient => Progress {
+            send_state: sent,
+            stored: own_copy,
+            ..Progress::default()
+        },
+        Purpose::Sync => Progress {
+            sync_state: sent,
+            stored: own_copy,
+            ..Progress::default()
+        },
+    };
+    outbox::remove(&mut *connection, item.id).await?;
+    if item.purpose == Purpose::Recipient {
+        outbox::release_sync(&mut *connection, item.message).await?;
+    }
+    messages::progress(connection, item.message, &progress, now_ms).await
+}
+
+async fn failed(
+    connection: &mut sqlx::SqliteConnection,
+    item: &Due,
+    error: &NetworkError,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let attempts = item.attempts + i64::from(error.had_path());
+    let reason = if item.bytes.is_empty() {
+        Some("RECIPIENT_INVALID")
+    } else if error.is_permanent() {
+        Some(error.reason())
+    } else if attempts >= ATTEMPTS {
+        Some(error.reason())
+    } else if now_ms - item.created_ms > PATIENCE_MS {
+        Some("WAITED_TOO_LONG")
+    } else {
+        None
+    };
+    let Some(reason) = reason else {
+        let pause = if error.had_path() {
+            pause_ms(attempts)
+        } else {
+            NO_PATH_PAUSE_MS
+        };
+        return outbox::postpone(connection, item.id, attempts, now_ms + pause).await;
+    };
+    let progress = match item.purpose {
+        // The copy would speak of a message that was never sent.
+        Purpose::Recipient => {
+            outbox::remove_all_of(&mut *connection, item.message).await?;
+            Progress {
+                send_state: Some(messages::FAILED),
+                sync_state: Some(messages::NONE),
+                failure: Some(reason),
+                ..Progress::default()
+            }
+        }
+        Purpose::Sync => {
+            outbox::remove(&mut *connection, item.id).await?;
+            Progress {
+                sync_state: Some(messages::FAILED),
+                ..Progress::default()
+            }
+        }
+    };
+    messages::progress(connection, item.message, &progress, now_ms).await
+}
+
+/// 5 s, 10 s, ... up to 5 min.
+fn pause_ms(attempts: i64) -> i64 {
+    let doublings = u32::try_from(attempts.clamp(1, 10) - 1).unwrap_or(0);
+    (FIRST_PAUSE_MS << doublings).min(LAST_PAUSE_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pause_ms;
+
+    #[test]
+    fn pauses_double_up_to_five_minutes() {
+        let pauses: Vec<i64> = (1..=8).map(|attempts| pause_ms(attempts) / 1000).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(pause_ms(0), 5_000);
+        assert_eq!(pause_ms(i64::MAX), 300_000);
+    }
+}

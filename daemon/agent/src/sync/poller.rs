@@ -1,0 +1,165 @@
+//! Reads the own swarm: every 5 s, every 2 s for a minute after activity, at once when asked.
+//!
+//! Facts: network.md 7.1 and 7.2; intervals come from the network's configuration.
+
+use std::time::Duration;
+
+use session_network::NetworkError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::receive::{self, UNIT, Unit};
+use super::{Context, Progress};
+use crate::store::StoreError;
+use crate::store::received;
+use crate::time::to_db;
+
+/// Requests to poll at once that may wait; more are answered by the poll under way.
+const REQUESTS: usize = 64;
+
+/// Pages read in one poll at most, so that stopping never waits for a whole backlog.
+const PAGES: usize = 500;
+
+/// Why a poll failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PollError {
+    /// The swarm could not be asked.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// What it answered could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Outcome of a poll that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled {
+    /// Messages that were new here.
+    pub new_messages: u32,
+    /// When the swarm answered, network time in ms.
+    pub at_ms: i64,
+}
+
+type Request = oneshot::Sender<Result<Polled, PollError>>;
+
+/// Asks the poller to poll now.
+#[derive(Clone)]
+pub struct Poller {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Poller {
+    /// Starts polling for an account.
+    pub fn spawn(context: Context) -> (Self, tokio::task::JoinHandle<()>) {
+        let (requests, queue) = mpsc::channel(REQUESTS);
+        (Self { requests }, tokio::spawn(run(context, queue)))
+    }
+
+    /// Polls now and waits for the outcome. `None` when the agent stops.
+    pub async fn poll(&self) -> Option<Result<Polled, PollError>> {
+        let (answer, outcome) = oneshot::channel();
+        self.requests.send(answer).await.ok()?;
+        outcome.await.ok()
+    }
+}
+
+async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
+    let mut status = context.network.watch();
+    loop {
+        let mut asked = Vec::new();
+        tokio::select! {
+            biased;
+            () = context.stopped() => break,
+            Some(request) = queue.recv() => asked.push(request),
+            () = tokio::time::sleep(pause(&context)) => {}
+            // A path that has just come up is worth a poll.
+            Ok(()) = status.changed() => {
+                if status.borrow_and_update().path_count == 0 || context.progress.last_poll_ms() > 0
+                {
+                    continue;
+                }
+            }
+        }
+        while let Ok(request) = queue.try_recv() {
+            asked.push(request);
+        }
+        let outcome = tokio::select! {
+            biased;
+            () = context.stopped() => break,
+            outcome = poll(&context) => outcome,
+        };
+        match outcome {
+            Ok(polled) => asked
+                .into_iter()
+                .for_each(|request| drop(request.send(Ok(polled)))),
+            Err(error) => {
+                tracing::debug!(%error, "a poll failed");
+                let mut asked = asked.into_iter();
+                // Errors cannot be copied; all but one caller learn the reason alone.
+                for request in asked.by_ref().skip(1) {
+                    drop(request.send(Err(PollError::Network(NetworkError::Timeout))));
+                }
+                if let Some(request) = asked.next() {
+                    drop(request.send(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+/// Time until the next poll.
+fn pause(context: &Context) -> Duration {
+    let times = context.network.times();
+    let since = context
+        .now_ms()
+        .saturating_sub(Progress::last_activity_ms(&context.progress));
+    if since < to_db(u64::try_from(times.active_for.as_millis()).unwrap_or(u64::MAX)) {
+        times.poll_active
+    } else {
+        times.poll
+    }
+}
+
+/// Reads until the member has nothing more.
+async fn poll(context: &Context) -> Result<Polled, PollError> {
+    let place = receive::own_inbox(&context.account_id());
+    let mut new_messages = 0;
+    for _ in 0..PAGES {
+        let cursors = {
+            let mut connection = context
+                .db
+                .readers()
+                .acquire()
+                .await
+                .map_err(StoreError::from)?;
+            received::cursors(&mut connection, &place, context.now_ms()).await?
+        };
+        let page = context
+            .network
+            .retrieve(&context.keys, place.namespace, &cursors)
+            .await?;
+        context.progress.polled(context.now_ms());
+        let more = page.more && !page.messages.is_empty();
+        let mut messages = page.messages;
+        while !messages.is_empty() {
+            let rest = messages.split_off(messages.len().min(UNIT));
+            let unit = Unit {
+                node: page.node,
+                place: place.clone(),
+                messages,
+            };
+            new_messages += receive::apply(context, unit).await?;
+            messages = rest;
+        }
+        if !more {
+            break;
+        }
+    }
+    let at_ms = context.now_ms();
+    if new_messages > 0 {
+        context.progress.active(at_ms);
+    }
+    Ok(Polled {
+        new_messages,
+        at_ms,
+    })
+}

@@ -1,0 +1,413 @@
+//! From a swarm member's answer to the database.
+//!
+//! One answer is one unit. Its messages are opened in parallel on the blocking pool, judged in the node's order, and
+//! applied with multi-row statements, together with cursor, tombstones and events, in one transaction: no statement
+//! runs per message. A unit that cannot be committed is halved until the message at fault stands alone; that one goes
+//! to the quarantine and the cursor moves on.
+//!
+//! Rules of messages.md 5 and 11 applied here: framing and authentication, sync target only from oneself, duplicates by
+//! hash and by (sender, timestamp), which kinds create a conversation. Not applied yet: blocking, requests, settings,
+//! and everything that belongs to kinds other than text. A message with a disappearing timer keeps its fields.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use session_network::StoredMessage;
+use session_protocol::content::{self, Kind};
+use session_protocol::storage::Namespace;
+use session_protocol::{AccountId, AccountKeys, envelope};
+use session_wire::Content;
+use sqlx::SqliteConnection;
+
+use super::Context;
+use crate::random::opaque_id;
+use crate::store::conversations::{self, Change};
+use crate::store::events::{self, NewEvent};
+use crate::store::messages::{self, NewMessage};
+use crate::store::received::{self, Place, Quarantined};
+use crate::store::{AccountDb, StoreError};
+use crate::time::to_db;
+
+/// Most messages in one unit.
+pub const UNIT: usize = 200;
+
+/// Messages of one answer, in the node's order.
+pub struct Unit {
+    /// Who answered.
+    pub node: [u8; 32],
+    /// What was read.
+    pub place: Place,
+    /// At most [`UNIT`].
+    pub messages: Vec<StoredMessage>,
+}
+
+/// What one message turned out to be.
+#[derive(Clone)]
+enum Judged {
+    /// It becomes an entry of a conversation.
+    Entry(Box<Entry>),
+    /// It is left out.
+    Refused(&'static str),
+    /// It was sealed to us and makes no sense.
+    Quarantine(&'static str),
+}
+
+#[derive(Clone)]
+struct Entry {
+    peer: String,
+    author: AccountId,
+    outgoing: bool,
+    sent_ms: i64,
+    kind: String,
+    body: Option<String>,
+    raw: Option<Vec<u8>>,
+    sender_name: Option<String>,
+    creates_conversation: bool,
+    expiry: (i64, i64),
+}
+
+/// A message with what it turned out to be.
+#[derive(Clone)]
+struct Item {
+    stored: StoredMessage,
+    judged: Judged,
+}
+
+/// Applies a unit and returns how many messages were new. Waits for the commit.
+pub async fn apply(context: &Context, unit: Unit) -> Result<u32, StoreError> {
+    let Some(last) = unit.messages.last() else {
+        return Ok(0);
+    };
+    let cursor = (last.hash.clone(), to_db(last.expiration));
+    let fresh = unknown(&context.db, &unit).await?;
+    let items = open_all(&context.keys, fresh).await;
+    let batch = Batch {
+        own: context.account_id(),
+        place: unit.place,
+        node: unit.node,
+        cursor,
+        now_ms: context.now_ms(),
+    };
+    commit(&context.db, Arc::new(batch), items).await
+}
+
+/// Those the database has not dealt with. A hint that saves work; the transaction decides.
+async fn unknown(db: &AccountDb, unit: &Unit) -> Result<Vec<StoredMessage>, StoreError> {
+    let hashes: Vec<&str> = unit
+        .messages
+        .iter()
+        .map(|message| message.hash.as_str())
+        .collect();
+    let mut connection = db.readers().acquire().await?;
+    let known = received::known(&mut connection, &unit.place, &hashes).await?;
+    Ok(unit
+        .messages
+        .iter()
+        .filter(|message| !known.contains(&message.hash))
+        .cloned()
+        .collect())
+}
+
+/// Opens messages on the blocking pool, one share per core.
+async fn open_all(keys: &Arc<AccountKeys>, messages: Vec<StoredMessage>) -> Vec<Item> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = messages.len().div_ceil(cores).max(1);
+    let tasks: Vec<_> = messages
+        .chunks(share)
+        .map(|chunk| {
+            let (keys, chunk) = (Arc::clone(keys), chunk.to_vec());
+            tokio::task::spawn_blocking(move || {
+                chunk
+                    .into_iter()
+                    .map(|stored| Item {
+                        judged: judge(&keys, &stored),
+                        stored,
+                    })
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut items = Vec::with_capacity(messages.len());
+    for (task, chunk) in tasks.into_iter().zip(messages.chunks(share)) {
+        match task.await {
+            Ok(opened) => items.extend(opened),
+            // A parser that panics costs its share, which stays in the quarantine, and nothing else.
+            Err(_) => items.extend(chunk.iter().map(|stored| Item {
+                stored: stored.clone(),
+                judged: Judged::Quarantine("PANICKED"),
+            })),
+        }
+    }
+    items
+}
+
+fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
+    let Some(data) = &stored.data else {
+        return Judged::Refused("NOT_BASE64");
+    };
+    let opened = match envelope::open(keys, data) {
+        Ok(opened) => opened,
+        Err(error) if error.opened_for_us() => return Judged::Quarantine(error.reason()),
+        Err(error) => return Judged::Refused(error.reason()),
+    };
+    let kind = match content::kind(&opened.content) {
+        Ok(kind) => kind,
+        Err(error) => return Judged::Refused(error.reason()),
+    };
+    let own = keys.account_id();
+    let outgoing = opened.sender == own;
+    let (Kind::Text { sync_target, .. } | Kind::Unsupported { sync_target, .. }) = &kind;
+    let peer = match (outgoing, sync_target) {
+        (true, target) => target.unwrap_or(own),
+        (false, None) => opened.sender,
+        (false, Some(_)) => return Judged::Refused("FOREIGN_SYNC_TARGET"),
+    };
+    let mut entry = Entry {
+        peer: peer.to_string(),
+        author: opened.sender,
+        outgoing,
+        sent_ms: to_db(opened.timestamp),
+        kind: messages::TEXT.to_owned(),
+        body: None,
+        raw: None,
+        sender_name: None,
+        creates_conversation: true,
+        expiry: expiry(&opened.content),
+    };
+    match kind {
+        Kind::Text {
+            body,
+            sender_name,
+            unsupported_parts,
+            ..
+        } => {
+            entry.body = Some(body);
+            // Own messages never change the own profile (decision 2 of the protocol documents).
+            entry.sender_name = sender_name.filter(|_| !outgoing);
+            entry.raw = unsupported_parts.then_some(opened.content_bytes);
+        }
+        Kind::Unsupported {
+            creates_conversation: false,
+            ..
+        } => {
+            return Judged::Refused("KIND_NOT_HANDLED");
+        }
+        Kind::Unsupported { kind, .. } => {
+            entry.kind = kind.to_owned();
+            entry.raw = Some(opened.content_bytes);
+        }
+    }
+    Judged::Entry(Box::new(entry))
+}
+
+/// Type and seconds of a disappearing timer, as the Content gives them.
+fn expiry(content: &Content) -> (i64, i64) {
+    let timer = i64::from(content.expiration_timer.unwrap_or(0));
+    match content.expiration_type.unwrap_or(0) {
+        kind @ (1 | 2) if timer > 0 => (i64::from(kind), timer),
+        _ => (0, 0),
+    }
+}
+
+struct Batch {
+    own: AccountId,
+    place: Place,
+    node: [u8; 32],
+    cursor: (String, i64),
+    now_ms: i64,
+}
+
+/// Commits items; on a fault of the data halves them until the one at fault is alone.
+fn commit<'a>(
+    db: &'a AccountDb,
+    batch: Arc<Batch>,
+    items: Vec<Item>,
+) -> BoxFuture<'a, Result<u32, StoreError>> {
+    Box::pin(async move {
+        let (shared, copy) = (Arc::clone(&batch), items.clone());
+        let outcome = db
+            .writer()
+            .unit(move |connection| {
+                Box::pin(async move { write(connection, &shared, &copy).await })
+            })
+            .await;
+        match outcome {
+            Err(error) if is_fault_of_data(&error) => {
+                let mut items = items;
+                if items.len() > 1 {
+                    let second = items.split_off(items.len() / 2);
+                    let first = commit(db, Arc::clone(&batch), items).await?;
+                    return Ok(first + commit(db, batch, second).await?);
+                }
+                match items.first_mut() {
+                    Some(item) if !matches!(item.judged, Judged::Quarantine(_)) => {
+                        item.judged = Judged::Quarantine("CANNOT_BE_STORED");
+                        commit(db, batch, items).await
+                    }
+                    _ => Err(error),
+                }
+            }
+            other => other,
+        }
+    })
+}
+
+/// Whether another unit might commit: the database works and refuses these rows.
+fn is_fault_of_data(error: &StoreError) -> bool {
+    match error {
+        StoreError::Sql(sqlx::Error::Database(cause)) => {
+            // Primary codes: CONSTRAINT 19, TOOBIG 18, MISMATCH 20, RANGE 25.
+            cause
+                .code()
+                .and_then(|code| code.parse::<i64>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 18 | 19 | 20 | 25))
+        }
+        StoreError::Sql(sqlx::Error::Encode(_)) => true,
+        _ => false,
+    }
+}
+
+/// The transaction's part: everything a unit changes.
+async fn write(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    items: &[Item],
+) -> Result<u32, StoreError> {
+    let Batch {
+        own,
+        place,
+        node,
+        cursor,
+        now_ms,
+    } = batch;
+    let hashes: Vec<(&str, i64)> = items
+        .iter()
+        .map(|item| (item.stored.hash.as_str(), to_db(item.stored.expiration)))
+        .collect();
+    let new = received::mark(&mut *connection, place, &hashes, *now_ms).await?;
+
+    let mut entries = Vec::new();
+    let mut quarantined = Vec::new();
+    let mut refused: BTreeMap<&'static str, i64> = BTreeMap::new();
+    for item in items.iter().filter(|item| new.contains(&item.stored.hash)) {
+        match &item.judged {
+            Judged::Entry(entry) => entries.push((entry, &item.stored)),
+            Judged::Refused(reason) => *refused.entry(reason).or_default() += 1,
+            Judged::Quarantine(reason) => quarantined.push(Quarantined {
+                hash: item.stored.hash.clone(),
+                reason,
+                data: item.stored.data.clone().unwrap_or_default(),
+            }),
+        }
+    }
+    let added = add_entries(&mut *connection, own, &entries, *now_ms).await?;
+    received::quarantine(&mut *connection, place, &quarantined, *now_ms).await?;
+    received::count(&mut *connection, &refused).await?;
+    received::set_cursor(&mut *connection, place, node, &cursor.0, cursor.1).await?;
+    sqlx::query("UPDATE meta SET last_now_ms = max(last_now_ms, ?) WHERE id = 1")
+        .bind(now_ms)
+        .execute(connection)
+        .await?;
+    Ok(added)
+}
+
+async fn add_entries(
+    connection: &mut SqliteConnection,
+    own: &AccountId,
+    entries: &[(&Box<Entry>, &StoredMessage)],
+    now_ms: i64,
+) -> Result<u32, StoreError> {
+    let peers: HashSet<String> = entries
+        .iter()
+        .filter(|(entry, _)| entry.creates_conversation)
+        .map(|(entry, _)| entry.peer.clone())
+        .collect();
+    let peers: Vec<String> = peers.into_iter().collect();
+    let conversations: HashMap<String, (i64, String)> =
+        conversations::ensure(&mut *connection, own, &peers, now_ms)
+            .await?
+            .into_iter()
+            .map(|row| (row.peer, (row.id, row.public_id)))
+            .collect();
+    let mut owners = HashMap::new();
+    let rows: Vec<NewMessage> = entries
+        .iter()
+        .filter_map(|(entry, stored)| {
+            let (conversation, conversation_id) = conversations.get(&entry.peer)?;
+            let public_id = opaque_id();
+            owners.insert(
+                public_id.clone(),
+                (*entry, *conversation, conversation_id.as_str()),
+            );
+            let state = if entry.outgoing {
+                messages::SENT
+            } else {
+                messages::NONE
+            };
+            Some(NewMessage {
+                public_id,
+                conversation: *conversation,
+                author: entry.author.to_string(),
+                outgoing: entry.outgoing,
+                sent_ms: entry.sent_ms,
+                kind: entry.kind.clone(),
+                body: entry.body.clone(),
+                raw: entry.raw.clone(),
+                send_state: state,
+                sync_state: state,
+                stored: Some((stored.hash.clone(), to_db(stored.expiration))),
+                expiry: entry.expiry,
+            })
+        })
+        .collect();
+    let added = messages::add(&mut *connection, &rows, now_ms).await?;
+
+    let mut changes: HashMap<i64, Change> = HashMap::new();
+    let mut log = Vec::with_capacity(added.len() * 2);
+    for message in &added {
+        let Some((entry, conversation, conversation_id)) = owners.get(&message.public_id) else {
+            continue;
+        };
+        log.push(NewEvent::message_added(conversation_id, &message.public_id));
+        let change = changes.entry(*conversation).or_insert(Change {
+            id: *conversation,
+            unread: 0,
+            display_name: None,
+        });
+        change.unread += i64::from(!entry.outgoing);
+        if let Some(name) = &entry.sender_name
+            && change
+                .display_name
+                .as_ref()
+                .is_none_or(|(_, ms)| *ms <= entry.sent_ms)
+        {
+            change.display_name = Some((name.clone(), entry.sent_ms));
+        }
+    }
+    let ids: HashMap<i64, &str> = conversations
+        .values()
+        .map(|(id, public)| (*id, public.as_str()))
+        .collect();
+    let changes: Vec<Change> = changes.into_values().collect();
+    for change in &changes {
+        let Some(id) = ids.get(&change.id) else {
+            continue;
+        };
+        let mut fields = vec!["last_message", "last_activity_time"];
+        fields.extend((change.unread > 0).then_some("unread_count"));
+        fields.extend(change.display_name.as_ref().map(|_| "display_name"));
+        log.push(NewEvent::conversation_changed(id, &fields));
+    }
+    conversations::update(&mut *connection, &changes, now_ms).await?;
+    events::append(connection, &log, now_ms).await?;
+    Ok(u32::try_from(added.len()).unwrap_or(u32::MAX))
+}
+
+/// The namespace read in this version.
+pub fn own_inbox(account: &AccountId) -> Place {
+    Place {
+        swarm: account.to_string(),
+        namespace: Namespace::DEFAULT,
+    }
+}
