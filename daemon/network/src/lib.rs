@@ -7,13 +7,30 @@
 //! Facts: protocol documents "network" and "observed-nodes"; each module names its section.
 
 mod cache;
+mod calls;
 mod clock;
 mod config;
+mod engine;
 mod error;
+mod fault;
+mod guards;
+mod hexkey;
+mod https;
+mod maintain;
 mod network;
+mod paths;
+mod pool;
+mod random;
+mod records;
+mod refresh;
+mod seeds;
+mod state;
 mod status;
+mod swarms;
 mod sync;
 mod times;
+mod tls;
+mod transport;
 mod types;
 
 pub use cache::{Cache, CacheRecord, MemoryCache};
@@ -24,4 +41,5 @@ pub use network::Network;
 pub use session_protocol::storage::answer::StoredMessage;
 pub use status::{ConnectionState, HopInfo, PathInfo, Status};
 pub use times::Times;
+pub use transport::{Reply, Transport, TransportError};
 pub use types::{Retrieved, StoreItem, StoreReceipt, SwarmReply};

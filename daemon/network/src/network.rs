@@ -1,121 +1,301 @@
-//! The handle.
+//! The handle that the rest of the program holds.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
-use session_protocol::storage::Namespace;
-use session_protocol::storage::request::Request;
+use serde_json::Value;
+use session_protocol::storage::request::{self, MAX_BATCH, MAX_DATA, Request, Store};
+use session_protocol::storage::{Namespace, answer, message_hash, verify};
 use session_protocol::{AccountKeys, Identifier};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::cache::Cache;
+use crate::calls::{Call, rejected};
 use crate::clock::Clock;
 use crate::config::NetworkConfig;
+use crate::engine::Engine;
 use crate::error::NetworkError;
+use crate::https::HttpsTransport;
+use crate::maintain;
+use crate::pool::NodeKey;
 use crate::status::{PathInfo, Status};
+use crate::sync::lock;
 use crate::times::Times;
+use crate::transport::Transport;
 use crate::types::{Retrieved, StoreItem, StoreReceipt, SwarmReply};
 
-struct Inner {
-    config: NetworkConfig,
-    clock: Arc<dyn Clock>,
-    status: watch::Sender<Status>,
-}
-
-/// The network layer of one process.
+/// The network layer of one process. Clones share it; it stops with [`Network::shutdown`] or when the last clone
+/// is dropped.
 #[derive(Clone)]
 pub struct Network {
-    inner: Arc<Inner>,
+    engine: Arc<Engine>,
+    task: Arc<Task>,
+}
+
+/// The maintenance task, ended when the last handle goes.
+struct Task {
+    engine: Arc<Engine>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.engine.stop.send_replace(true);
+    }
 }
 
 impl Network {
     /// Starts the layer and returns at once. Must be called within a tokio runtime. Being offline is a normal
     /// state: it keeps trying.
     pub fn start(config: NetworkConfig, cache: Arc<dyn Cache>, clock: Arc<dyn Clock>) -> Self {
-        drop(cache);
-        let status = watch::Sender::new(Status::default());
-        Self {
-            inner: Arc::new(Inner {
-                config,
-                clock,
-                status,
-            }),
-        }
+        let transport = Arc::new(HttpsTransport::new(config.times.connect));
+        Self::start_with(config, cache, clock, transport)
+    }
+
+    /// The same over another transport.
+    pub fn start_with(
+        config: NetworkConfig,
+        cache: Arc<dyn Cache>,
+        clock: Arc<dyn Clock>,
+        transport: Arc<dyn Transport>,
+    ) -> Self {
+        let engine = Arc::new(Engine::new(config, cache, clock, transport));
+        let handle = tokio::spawn(maintain::run(Arc::clone(&engine)));
+        let task = Arc::new(Task {
+            engine: Arc::clone(&engine),
+            handle: Mutex::new(Some(handle)),
+        });
+        Self { engine, task }
     }
 
     /// Name of the network.
     pub fn name(&self) -> &str {
-        &self.inner.config.name
+        &self.engine.config.name
     }
 
     /// Intervals and deadlines.
     pub fn times(&self) -> &Times {
-        &self.inner.config.times
+        &self.engine.config.times
     }
 
     /// Network time, ms: the local clock and what it is off by.
     pub fn now_ms(&self) -> u64 {
-        self.inner
-            .clock
-            .now_ms()
-            .saturating_add_signed(self.clock_offset_ms())
+        self.engine.now_ms()
     }
 
     /// What is added to local time, ms.
     pub fn clock_offset_ms(&self) -> i64 {
-        self.status().clock_offset_ms
+        lock(&self.engine.state).offset.get()
     }
 
     /// State now.
     pub fn status(&self) -> Status {
-        *self.inner.status.borrow()
+        lock(&self.engine.state).status()
     }
 
     /// State now and whenever it changes.
     pub fn watch(&self) -> watch::Receiver<Status> {
-        self.inner.status.subscribe()
+        self.engine.status.subscribe()
     }
 
     /// Working paths.
     pub fn paths(&self) -> Vec<PathInfo> {
-        Vec::new()
+        lock(&self.engine.state).path_infos()
     }
 
     /// Tries to connect now instead of after the pause that follows a failure: a person asked for it.
-    pub fn hurry(&self) {}
+    pub fn hurry(&self) {
+        self.engine.hurry.notify_one();
+    }
 
     /// Stores up to 20 messages in the swarm of one owner as one request. Each item has its own result; an
-    /// outer error means that nothing is known to be stored.
+    /// outer error means that nothing is known to be stored. Safe to repeat: equal bytes are one message.
     pub async fn store(
         &self,
-        _owner: &Identifier,
-        _items: &[StoreItem],
+        owner: &Identifier,
+        items: &[StoreItem],
     ) -> Result<Vec<Result<StoreReceipt, NetworkError>>, NetworkError> {
-        Err(NetworkError::NoPath)
+        if items.is_empty() || items.len() > MAX_BATCH {
+            return Err(NetworkError::BadCount);
+        }
+        if items.iter().any(|item| item.data.len() > MAX_DATA) {
+            return Err(NetworkError::TooLarge);
+        }
+        let make = |timestamp, _: &NodeKey| {
+            let mut requests: Vec<Request> = items
+                .iter()
+                .map(|item| {
+                    request::store(&Store {
+                        owner: *owner,
+                        namespace: item.namespace,
+                        data: &item.data,
+                        timestamp,
+                        ttl: item.ttl_ms,
+                    })
+                })
+                .collect();
+            match requests.len() {
+                1 => requests.pop(),
+                _ => request::batch(&requests),
+            }
+            .ok_or(NetworkError::BadCount)
+        };
+        let hashes: Vec<String> = items
+            .iter()
+            .map(|item| message_hash(owner, item.namespace, &item.data))
+            .collect();
+        // What a member did not sign for may be stored by asking another; what it refused will be refused again.
+        let accept = |body: &Value, members: &HashSet<NodeKey>| {
+            let results = stored(body, &hashes, members)?;
+            let unsigned = |result: &Result<_, _>| matches!(result, Err(NetworkError::Unverified));
+            if results.iter().all(unsigned) {
+                Err(NetworkError::Unverified)
+            } else {
+                Ok(())
+            }
+        };
+        let call = Call {
+            owner,
+            limit: self.engine.config.times.store,
+            first: None,
+            short: false,
+            batch: (items.len() > 1).then_some(items.len()),
+            make: &make,
+            accept: &accept,
+        };
+        let done = self.engine.call(&call).await?;
+        let results = stored(&done.body, &hashes, &done.members)?;
+        Ok(results
+            .into_iter()
+            .zip(hashes)
+            .map(|(result, hash)| {
+                result.map(|confirmed| StoreReceipt {
+                    hash,
+                    confirmed: confirmed.nodes.len(),
+                    asked: confirmed.asked,
+                    expiry_ms: confirmed.expiry,
+                    node: done.node,
+                    path_id: done.path_id.clone(),
+                })
+            })
+            .collect())
     }
 
     /// One page from one swarm member of the account of `keys`. `cursors` maps a node's key to the last hash known
-    /// from that node.
+    /// from that node; a member without an entry begins with its oldest message.
     pub async fn retrieve(
         &self,
-        _keys: &AccountKeys,
-        _namespace: Namespace,
-        _cursors: &HashMap<[u8; 32], String>,
+        keys: &AccountKeys,
+        namespace: Namespace,
+        cursors: &HashMap<[u8; 32], String>,
     ) -> Result<Retrieved, NetworkError> {
-        Err(NetworkError::NoPath)
+        let owner = Identifier::from(keys.account_id());
+        let make = |timestamp, node: &NodeKey| {
+            let last = cursors.get(node).map(String::as_str);
+            Ok(request::retrieve(keys, namespace, last, None, timestamp))
+        };
+        let accept = |body: &Value, _: &HashSet<NodeKey>| {
+            answer::retrieve(body)
+                .map(drop)
+                .map_err(|_| NetworkError::Malformed)
+        };
+        let call = Call {
+            owner: &owner,
+            limit: self.engine.config.times.request,
+            first: lock(&self.engine.state)
+                .swarms
+                .unfinished(&owner, namespace),
+            short: true,
+            batch: None,
+            make: &make,
+            accept: &accept,
+        };
+        let done = self.engine.call(&call).await?;
+        let page = answer::retrieve(&done.body).map_err(|_| NetworkError::Malformed)?;
+        lock(&self.engine.state)
+            .swarms
+            .page(&owner, namespace, done.node, page.more);
+        Ok(Retrieved {
+            node: done.node,
+            messages: page.messages,
+            more: page.more,
+            path_id: done.path_id,
+            latency: done.latency,
+        })
     }
 
     /// Any request to a random member of an account's swarm. `make` is given network time and is called anew for
-    /// every attempt.
+    /// every attempt. Success is a 2xx of the member; whether members did it, their signatures tell.
     pub async fn swarm_request(
         &self,
-        _owner: &Identifier,
-        _make: &(dyn Fn(u64) -> Request + Sync),
+        owner: &Identifier,
+        make: &(dyn Fn(u64) -> Request + Sync),
     ) -> Result<SwarmReply, NetworkError> {
-        Err(NetworkError::NoPath)
+        let make = |timestamp, _: &NodeKey| Ok(make(timestamp));
+        let call = Call {
+            owner,
+            limit: self.engine.config.times.store,
+            first: None,
+            short: false,
+            batch: None,
+            make: &make,
+            accept: &|_, _| Ok(()),
+        };
+        let done = self.engine.call(&call).await?;
+        Ok(SwarmReply {
+            node: done.node,
+            body: done.body,
+            members: done.members.into_iter().collect(),
+            path_id: done.path_id,
+            latency: done.latency,
+        })
     }
 
     /// Saves what a restart needs, drops connections and ends all tasks. Calls under way end with
     /// [`NetworkError::Shutdown`].
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.engine.stop.send_replace(true);
+        let handle = lock(&self.task.handle).take();
+        if let Some(handle) = handle
+            && handle.await.is_err()
+        {
+            tracing::warn!("the network's task did not end in order");
+        }
+    }
+}
+
+/// Reads the answer to one store or a batch of them: for each item, who signed for it.
+fn stored(
+    body: &Value,
+    hashes: &[String],
+    members: &HashSet<NodeKey>,
+) -> Result<Vec<Result<verify::Confirmed, NetworkError>>, NetworkError> {
+    let one = |body: &Value, hash: &str| {
+        let answer = answer::store(body).map_err(|_| NetworkError::Malformed)?;
+        let confirmed = verify::store(&answer.members, hash, |key| members.contains(key));
+        if confirmed.nodes.is_empty() {
+            return Err(NetworkError::Unverified);
+        }
+        Ok(confirmed)
+    };
+    if let [hash] = hashes {
+        // Alone, an answer that makes no sense is the whole call's.
+        return match one(body, hash) {
+            Err(NetworkError::Malformed) => Err(NetworkError::Malformed),
+            result => Ok(vec![result]),
+        };
+    }
+    let results = answer::batch(body, hashes.len()).map_err(|_| NetworkError::Malformed)?;
+    Ok(results
+        .iter()
+        .zip(hashes)
+        .map(|(result, hash)| {
+            if (200..300).contains(&result.code) {
+                one(&result.body, hash)
+            } else {
+                Err(rejected(result.code, &result.body))
+            }
+        })
+        .collect())
 }

@@ -1,0 +1,306 @@
+//! Requests to the swarm of an account, with everything that can go wrong on the way.
+//!
+//! A call makes at most three attempts, each over another path and to another member where there is one, within
+//! one deadline. Refused timestamps and a wrong swarm are put right once without counting as an attempt
+//! (network.md 3.3, 6.2, 6.4, 11).
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use session_protocol::Identifier;
+use session_protocol::onion::NodeAnswer;
+use session_protocol::storage::answer;
+use session_protocol::storage::request::{self, Request};
+use tokio::time::{Instant, timeout_at};
+
+use crate::engine::{Engine, SendError};
+use crate::error::NetworkError;
+use crate::fault::Fault;
+use crate::pool::{Node, NodeKey};
+use crate::random;
+use crate::state::{Asked, Route};
+use crate::status::ConnectionState;
+use crate::sync::lock;
+
+/// Attempts of one call.
+const ATTEMPTS: usize = 3;
+
+/// Pause before a repeated attempt.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Most characters of a refusal that are passed on.
+const MAX_TEXT: usize = 200;
+
+/// Makes the request for a member at a network time, ms.
+pub(crate) type Make<'a> = dyn Fn(u64, &NodeKey) -> Result<Request, NetworkError> + Sync + 'a;
+
+/// A request to a swarm.
+pub(crate) struct Call<'a> {
+    pub(crate) owner: &'a Identifier,
+    /// Deadline of one attempt.
+    pub(crate) limit: Duration,
+    /// Member to be asked first.
+    pub(crate) first: Option<NodeKey>,
+    /// The answer comes at once, so that the node's clock in it can be used.
+    pub(crate) short: bool,
+    /// Number of requests, if it is a batch.
+    pub(crate) batch: Option<usize>,
+    pub(crate) make: &'a Make<'a>,
+    /// Whether an answer is good enough to end the call; another member is tried otherwise.
+    pub(crate) accept: &'a (dyn Fn(&Value, &HashSet<NodeKey>) -> Result<(), NetworkError> + Sync),
+}
+
+/// A successful answer.
+pub(crate) struct Done {
+    pub(crate) node: NodeKey,
+    pub(crate) path_id: String,
+    pub(crate) latency: Duration,
+    pub(crate) body: Value,
+    /// Known members of the swarm.
+    pub(crate) members: HashSet<NodeKey>,
+}
+
+/// What to do after an answer that is no success.
+enum Verdict {
+    Good(Value),
+    WrongClock,
+    WrongSwarm(Value),
+    /// No member will say anything else.
+    Final(NetworkError),
+    /// This member cannot, another may.
+    Member(NetworkError),
+}
+
+impl Engine {
+    /// Makes a call; ends early when the layer shuts down.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Done, NetworkError> {
+        let mut stop = self.stop.subscribe();
+        let deadline = Instant::now() + self.config.times.call;
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Err(NetworkError::Shutdown),
+            outcome = self.attempts(call, deadline) => outcome,
+        }
+    }
+
+    async fn attempts(&self, call: &Call<'_>, deadline: Instant) -> Result<Done, NetworkError> {
+        let mut asked = Asked::default();
+        let mut failure = None;
+        let mut left = ATTEMPTS;
+        let (mut resynced, mut corrected) = (false, false);
+        while left > 0 {
+            left -= 1;
+            if failure.is_some() {
+                tokio::time::sleep(PAUSE).await;
+            }
+            // Without a path the last failure says more than that there is none.
+            if let Err(error) = self.wait_for_path(deadline).await {
+                return Err(failure.unwrap_or(error));
+            }
+            let members = match self.members(call.owner, deadline).await {
+                Ok(members) => members,
+                Err(error) => return Err(failure.unwrap_or(error)),
+            };
+            let chosen = lock(&self.state).choose_member(
+                &mut random::system(),
+                &members,
+                call.first.as_ref(),
+                &asked,
+            );
+            let Some((route, node)) = chosen else {
+                return Err(failure.unwrap_or(NetworkError::NoSwarm));
+            };
+            let limit = call
+                .limit
+                .min(deadline.saturating_duration_since(Instant::now()));
+            if limit.is_zero() {
+                return Err(failure.unwrap_or(NetworkError::Timeout));
+            }
+            let payload = (call.make)(self.now_ms(), &node.ed25519)?.to_json();
+            let sent = self.send(&route, &node, &payload, limit, call.short).await;
+            let (answer, latency) = match sent {
+                Ok(sent) => sent,
+                Err(error) => {
+                    failure = Some(note(&mut asked, &route, &node, error)?);
+                    continue;
+                }
+            };
+            match judge(answer, call, &members) {
+                Verdict::Good(body) => {
+                    return Ok(Done {
+                        node: node.ed25519,
+                        path_id: route.id,
+                        latency,
+                        body,
+                        members,
+                    });
+                }
+                Verdict::WrongClock if !resynced => {
+                    resynced = true;
+                    left += 1;
+                    self.resync().await;
+                }
+                Verdict::WrongClock => {
+                    // Everyone else agreed on the time: it is this node's clock.
+                    self.update(|state| state.strike_target(&node.ed25519));
+                    asked.refused.insert(node.ed25519);
+                    failure = Some(NetworkError::ClockOff);
+                }
+                Verdict::WrongSwarm(body) => {
+                    if !corrected {
+                        corrected = true;
+                        left += 1;
+                    }
+                    self.replace_swarm(call.owner, &body, &node);
+                    asked.refused.insert(node.ed25519);
+                    failure = Some(NetworkError::NoSwarm);
+                }
+                Verdict::Final(error) => return Err(error),
+                Verdict::Member(error) => {
+                    self.update(|state| state.strike_target(&node.ed25519));
+                    asked.refused.insert(node.ed25519);
+                    failure = Some(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or(NetworkError::NoSwarm))
+    }
+
+    /// Waits while the first path is being built; says at once that there is none after that failed.
+    async fn wait_for_path(&self, deadline: Instant) -> Result<(), NetworkError> {
+        let mut status = self.status.subscribe();
+        let settled = status.wait_for(|status| status.state != ConnectionState::Connecting);
+        let settled = match timeout_at(deadline, settled).await {
+            Ok(Ok(status)) => *status,
+            Ok(Err(_)) | Err(_) => *self.status.borrow(),
+        };
+        if settled.state == ConnectionState::Connected {
+            return Ok(());
+        }
+        self.wake.notify_one();
+        if settled.node_count < self.config.min_nodes {
+            Err(NetworkError::NoNodes)
+        } else {
+            Err(NetworkError::NoPath)
+        }
+    }
+
+    /// Members of the swarm of `owner`: told, computed, or asked for (network.md 3.2).
+    async fn members(
+        &self,
+        owner: &Identifier,
+        deadline: Instant,
+    ) -> Result<HashSet<NodeKey>, NetworkError> {
+        if let Some(members) = lock(&self.state).members(owner) {
+            return Ok(members);
+        }
+        let payload = request::get_swarm(owner).to_json();
+        let mut asked = Asked::default();
+        let mut failure = NetworkError::NoSwarm;
+        for _ in 0..ATTEMPTS {
+            let limit = self.config.times.request;
+            let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
+            let chosen = lock(&self.state).choose_any(&mut random::system(), &asked);
+            let Some((route, node)) = chosen.filter(|_| !limit.is_zero()) else {
+                return Err(failure);
+            };
+            match self.send(&route, &node, &payload, limit, true).await {
+                Ok((answer, _)) if answer.status == 200 => {
+                    asked.refused.insert(node.ed25519);
+                    self.replace_swarm(owner, &answer.body, &node);
+                    if let Some(members) = lock(&self.state).members(owner) {
+                        return Ok(members);
+                    }
+                }
+                Ok(_) => {
+                    asked.refused.insert(node.ed25519);
+                }
+                Err(error) => failure = note(&mut asked, &route, &node, error)?,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Takes what a decrypted answer says about a swarm.
+    fn replace_swarm(&self, owner: &Identifier, body: &Value, teller: &Node) {
+        let told: Vec<NodeKey> = answer::swarm(body)
+            .map(|swarm| swarm.nodes.iter().map(|node| node.ed25519).collect())
+            .unwrap_or_default();
+        self.update(|state| {
+            state
+                .swarms
+                .replace(owner, &told, &teller.ed25519, &state.pool)
+        });
+    }
+}
+
+/// Notes a failed attempt. The error is final if repeating cannot help.
+fn note(
+    asked: &mut Asked,
+    route: &Route,
+    node: &Node,
+    error: SendError,
+) -> Result<NetworkError, NetworkError> {
+    match error {
+        SendError::Build(error) => Err(NetworkError::Build(error)),
+        SendError::Malformed => {
+            asked.refused.insert(node.ed25519);
+            Ok(NetworkError::Malformed)
+        }
+        SendError::Fault(fault) => {
+            asked.paths.push(route.id.clone());
+            // The way may be broken, or its end: next time both are others.
+            asked.tried.insert(node.ed25519);
+            Ok(match fault {
+                // Nothing left this machine: as if there had been no path.
+                Fault::GuardUnreachable => NetworkError::NoPath,
+                Fault::Timeout => NetworkError::Timeout,
+                _ => NetworkError::PathFailed,
+            })
+        }
+    }
+}
+
+fn judge(answer: NodeAnswer, call: &Call<'_>, members: &HashSet<NodeKey>) -> Verdict {
+    let NodeAnswer { status, body } = answer;
+    let (status, body) = match call.batch.filter(|_| status == 200) {
+        None => (status, body),
+        Some(count) => match whole_batch(body, count) {
+            Ok(whole) => whole,
+            Err(error) => return Verdict::Member(error),
+        },
+    };
+    match status {
+        200..=299 => match (call.accept)(&body, members) {
+            Ok(()) => Verdict::Good(body),
+            Err(error) => Verdict::Member(error),
+        },
+        406 => Verdict::WrongClock,
+        421 => Verdict::WrongSwarm(body),
+        400 | 401 | 403 | 404 | 413 => Verdict::Final(rejected(status, &body)),
+        _ => Verdict::Member(rejected(status, &body)),
+    }
+}
+
+/// A batch whose requests all failed alike failed as a whole with that status; its own is always 200
+/// (network.md 6.2, observed-nodes.md 12).
+fn whole_batch(body: Value, count: usize) -> Result<(u16, Value), NetworkError> {
+    let results = answer::batch(&body, count).map_err(|_| NetworkError::Malformed)?;
+    let first = results.first().ok_or(NetworkError::Malformed)?;
+    let alike = results.iter().all(|result| result.code == first.code);
+    if alike && !(200..300).contains(&first.code) {
+        Ok((first.code, first.body.clone()))
+    } else {
+        Ok((200, body))
+    }
+}
+
+/// A refusal in the destination's words.
+pub(crate) fn rejected(code: u16, body: &Value) -> NetworkError {
+    let text = match body {
+        Value::String(text) => text.chars().take(MAX_TEXT).collect(),
+        _ => String::new(),
+    };
+    NetworkError::Rejected { code, text }
+}

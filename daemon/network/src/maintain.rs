@@ -1,0 +1,318 @@
+//! The task that keeps the layer able to work: a list of nodes, two tested paths, guards and clock offset saved.
+//!
+//! It works in rounds. A round that leaves no path is repeated after a pause that doubles, with jitter; calls that
+//! find no path shorten the pause to the poll interval as long as there is a list of nodes, because trying a guard
+//! bothers nobody, while seeds are spared (network.md 1.4, 6.1, 6.3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rand_core::Rng as _;
+use tokio::time::{Instant, sleep_until};
+
+use crate::cache::CacheRecord;
+use crate::engine::Engine;
+use crate::guards::Guards;
+use crate::pool::{Node, Pool};
+use crate::random;
+use crate::records::NodeList;
+use crate::refresh;
+use crate::seeds;
+use crate::state::Route;
+use crate::sync::lock;
+
+/// Tries to build one path within a round, each with other hops.
+const TRIES: usize = 3;
+
+/// A failed refresh or rotation is repeated after this part of its interval.
+const RETRY_PART: u32 = 10;
+
+/// Runs until [`Engine::stop`] says so, then saves what a restart needs.
+pub(crate) async fn run(engine: Arc<Engine>) {
+    let mut stop = engine.stop.subscribe();
+    tokio::select! {
+        () = Maintenance::new(&engine).rounds() => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    engine.save_changes().await;
+    engine.transport.close();
+}
+
+struct Maintenance<'a> {
+    engine: &'a Engine,
+    pause: Duration,
+    /// When a seed was last asked.
+    asked_seeds: Option<Instant>,
+    refresh_at: Instant,
+    rotate_at: Instant,
+}
+
+impl<'a> Maintenance<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        let now = Instant::now();
+        Self {
+            engine,
+            pause: engine.config.times.backoff_min,
+            asked_seeds: None,
+            refresh_at: now,
+            rotate_at: now + engine.config.times.rotate,
+        }
+    }
+
+    async fn rounds(mut self) {
+        self.restore().await;
+        loop {
+            let outcome = self.round().await;
+            self.engine.save_changes().await;
+            match outcome {
+                Ok(()) => {
+                    self.pause = self.engine.config.times.backoff_min;
+                    self.rest().await;
+                }
+                Err(reason) => {
+                    self.engine.update(|state| state.failure = Some(reason));
+                    tracing::debug!(reason, "cannot connect");
+                    self.wait_to_retry().await;
+                }
+            }
+        }
+    }
+
+    /// Takes over list, guards and clock offset of the last run.
+    async fn restore(&mut self) {
+        if let Some(offset) = self.engine.load(CacheRecord::ClockOffset).await {
+            self.engine.restore_offset(offset);
+        }
+        let guards: Option<Guards> = self.engine.load(CacheRecord::Guards).await;
+        let list: Option<NodeList> = self.engine.load(CacheRecord::Nodes).await;
+        let Some(list) = list else {
+            return;
+        };
+        let times = &self.engine.config.times;
+        let now = self.engine.local_ms();
+        let age = Duration::from_millis(now.saturating_sub(list.fetched_ms));
+        self.refresh_at = Instant::now() + times.refresh.saturating_sub(age);
+        let pool = Pool::new(
+            list.nodes,
+            list.fetched_ms,
+            self.engine.config.public_addresses_only,
+        );
+        if pool.len() >= self.engine.config.min_nodes {
+            self.engine.update(|state| {
+                state.guards = guards.unwrap_or_default();
+                state.replace_pool(pool, now);
+            });
+        }
+    }
+
+    /// One look at everything. The error says why there is no path.
+    async fn round(&mut self) -> Result<(), &'static str> {
+        let known = lock(&self.engine.state).pool.len();
+        if known < self.engine.config.min_nodes {
+            self.ask_seeds().await?;
+        }
+        self.check_suspects().await;
+        self.build_missing().await;
+        if !self.connected() {
+            // Perhaps the list is out of date.
+            let spared = self
+                .asked_seeds
+                .is_some_and(|at| at.elapsed() < self.engine.config.times.backoff_max);
+            if spared {
+                return Err("NO_PATH");
+            }
+            self.ask_seeds().await?;
+            self.build_missing().await;
+            if !self.connected() {
+                return Err("NO_PATH");
+            }
+        }
+        self.refresh().await;
+        self.rotate().await;
+        Ok(())
+    }
+
+    fn connected(&self) -> bool {
+        !lock(&self.engine.state).paths.all().is_empty()
+    }
+
+    async fn ask_seeds(&mut self) -> Result<(), &'static str> {
+        self.asked_seeds = Some(Instant::now());
+        let nodes = seeds::fetch(&*self.engine.transport, &self.engine.config)
+            .await
+            .map_err(seeds::SeedError::reason)?;
+        self.take_list(nodes).await;
+        Ok(())
+    }
+
+    async fn take_list(&mut self, nodes: Vec<Node>) {
+        let now = self.engine.local_ms();
+        let pool = Pool::new(nodes, now, self.engine.config.public_addresses_only);
+        let list = NodeList {
+            fetched_ms: pool.fetched_ms(),
+            nodes: pool.all().cloned().collect(),
+        };
+        tracing::info!(nodes = pool.len(), "list of service nodes updated");
+        self.engine.update(|state| state.replace_pool(pool, now));
+        self.engine.save(CacheRecord::Nodes, list).await;
+        self.refresh_at = Instant::now() + self.engine.config.times.refresh;
+    }
+
+    /// Tests paths over which a request timed out.
+    async fn check_suspects(&self) {
+        let suspects: Vec<Route> = {
+            let state = lock(&self.engine.state);
+            let suspects = state.paths.all().iter().filter(|path| path.suspect);
+            suspects.map(Route::from).collect()
+        };
+        join_all(suspects.iter().map(|route| self.engine.probe(route))).await;
+    }
+
+    async fn build_missing(&self) {
+        let missing = lock(&self.engine.state).missing();
+        join_all((0..missing).map(|_| self.build())).await;
+    }
+
+    async fn build(&self) {
+        for _ in 0..TRIES {
+            let now = self.engine.local_ms();
+            let diversity = self.engine.config.subnet_diversity;
+            let begun = self
+                .engine
+                .update(|state| state.begin_build(&mut random::system(), diversity, now, None));
+            let Some(route) = begun else {
+                return;
+            };
+            if self.finish(&route, None).await {
+                return;
+            }
+        }
+    }
+
+    /// Tests a path that was begun and takes it into use if it works.
+    async fn finish(&self, route: &Route, replaces: Option<&str>) -> bool {
+        let building = Building {
+            engine: self.engine,
+            route,
+        };
+        let latency = self.engine.probe(route).await;
+        drop(building);
+        let Some(latency) = latency else {
+            return false;
+        };
+        let now = self.engine.local_ms();
+        let first = self.engine.update(|state| {
+            state.built(route, replaces, latency, now);
+            state.paths.all().len() == 1
+        });
+        if first {
+            tracing::info!("connected to the network");
+        }
+        true
+    }
+
+    /// Renews the list once it is old: from nodes over the onion, else from a seed.
+    async fn refresh(&mut self) {
+        if Instant::now() < self.refresh_at {
+            return;
+        }
+        let nodes = match refresh::from_nodes(self.engine).await {
+            Some(nodes) => nodes,
+            None => {
+                self.asked_seeds = Some(Instant::now());
+                let asked = seeds::fetch(&*self.engine.transport, &self.engine.config).await;
+                match asked {
+                    Ok(nodes) => nodes,
+                    Err(error) => {
+                        tracing::debug!(reason = error.reason(), "list of nodes is not renewed");
+                        let interval = self.engine.config.times.refresh;
+                        self.refresh_at = Instant::now() + interval / RETRY_PART;
+                        return;
+                    }
+                }
+            }
+        };
+        self.take_list(nodes).await;
+        self.build_missing().await;
+    }
+
+    /// Gives every path new hops behind its guard from time to time: the new path is tested first.
+    async fn rotate(&mut self) {
+        if Instant::now() < self.rotate_at {
+            return;
+        }
+        let interval = self.engine.config.times.rotate;
+        self.rotate_at = Instant::now() + interval;
+        let paths: Vec<Route> = {
+            let state = lock(&self.engine.state);
+            state.paths.all().iter().map(Route::from).collect()
+        };
+        for old in &paths {
+            let now = self.engine.local_ms();
+            let diversity = self.engine.config.subnet_diversity;
+            let begun = self.engine.update(|state| {
+                state.begin_build(&mut random::system(), diversity, now, Some(old))
+            });
+            let Some(route) = begun else {
+                continue;
+            };
+            if !self.finish(&route, Some(&old.id)).await {
+                self.rotate_at = Instant::now() + interval / RETRY_PART;
+            }
+        }
+    }
+
+    /// Until something is due, breaks or is asked for. A missing second path is tried again with a pause.
+    async fn rest(&mut self) {
+        let mut until = self.refresh_at.min(self.rotate_at);
+        if lock(&self.engine.state).missing() > 0 {
+            until = until.min(Instant::now() + self.engine.config.times.guard_rest);
+        }
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = self.engine.wake.notified() => {}
+            () = self.engine.hurry.notified() => {}
+        }
+    }
+
+    async fn wait_to_retry(&mut self) {
+        let times = &self.engine.config.times;
+        let now = Instant::now();
+        let mut until = now + jitter(self.pause);
+        self.pause = (self.pause * 2).min(times.backoff_max);
+        let have_list = lock(&self.engine.state).pool.len() >= self.engine.config.min_nodes;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return,
+                () = self.engine.hurry.notified() => {
+                    self.pause = times.backoff_min;
+                    return;
+                }
+                () = self.engine.wake.notified() => {
+                    if have_list {
+                        until = until.min(now + times.poll);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reserves the hops of a path under construction and frees them, whatever happens.
+struct Building<'a> {
+    engine: &'a Engine,
+    route: &'a Route,
+}
+
+impl Drop for Building<'_> {
+    fn drop(&mut self) {
+        self.engine.update(|state| state.end_build(self.route));
+    }
+}
+
+/// Three to five quarters of a pause, so that clients that lost the network together do not come back together.
+fn jitter(pause: Duration) -> Duration {
+    let quarter = f64::from(random::system().next_u32()) / f64::from(u32::MAX);
+    pause.mul_f64(0.75 + quarter / 2.0)
+}

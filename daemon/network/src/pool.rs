@@ -1,0 +1,239 @@
+//! The service nodes known, and which of them are to be left alone.
+//!
+//! Pure: no I/O and no clock. A node with three strikes is not used until the list is fetched again
+//! (network.md 1.4, 6.1).
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde::{Deserialize, Serialize};
+use session_protocol::Identifier;
+use session_protocol::onion::Hop;
+use session_protocol::storage::answer::NodeRecord;
+use session_protocol::swarm::{UNASSIGNED, nearest_swarm, swarm_space};
+
+/// A node's or path's strikes at which it is given up.
+pub(crate) const STRIKES: u8 = 3;
+
+/// Most nodes a list may have; the real network has some two thousand.
+const MAX_NODES: usize = 50_000;
+
+/// An Ed25519 key: the name of a node.
+pub(crate) type NodeKey = [u8; 32];
+
+/// A service node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Node {
+    #[serde(with = "crate::hexkey")]
+    pub(crate) ed25519: NodeKey,
+    #[serde(with = "crate::hexkey")]
+    pub(crate) x25519: [u8; 32],
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) port: u16,
+    pub(crate) swarm_id: Option<u64>,
+}
+
+impl Node {
+    pub(crate) fn hop(&self) -> Hop {
+        Hop {
+            ed25519: self.ed25519,
+            x25519: self.x25519,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.ip, self.port)
+    }
+
+    /// The /24 it is in.
+    pub(crate) fn subnet(&self) -> [u8; 3] {
+        let [a, b, c, _] = self.ip.octets();
+        [a, b, c]
+    }
+}
+
+impl From<NodeRecord> for Node {
+    fn from(record: NodeRecord) -> Self {
+        Self {
+            ed25519: record.ed25519,
+            x25519: record.x25519,
+            ip: record.ip,
+            port: record.port,
+            swarm_id: record.swarm_id,
+        }
+    }
+}
+
+/// All known nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    nodes: HashMap<NodeKey, Entry>,
+    /// When the list was fetched, local ms.
+    fetched_ms: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    node: Node,
+    strikes: u8,
+}
+
+impl Pool {
+    /// A pool of these nodes without strikes. Nodes in no swarm are not ready for anything and left out, as are,
+    /// with `public_only`, addresses that cannot be reached over the internet.
+    pub(crate) fn new(list: Vec<Node>, fetched_ms: u64, public_only: bool) -> Self {
+        let nodes = list
+            .into_iter()
+            .filter(|node| node.swarm_id != Some(UNASSIGNED) && node.port != 0)
+            .filter(|node| !public_only || is_public(node.ip))
+            .take(MAX_NODES)
+            .map(|node| (node.ed25519, Entry { node, strikes: 0 }))
+            .collect();
+        Self { nodes, fetched_ms }
+    }
+
+    pub(crate) fn fetched_ms(&self) -> u64 {
+        self.fetched_ms
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().map(|entry| &entry.node)
+    }
+
+    /// Known nodes that are not given up.
+    pub(crate) fn usable(&self) -> impl Iterator<Item = &Node> {
+        self.nodes
+            .values()
+            .filter(|entry| entry.strikes < STRIKES)
+            .map(|entry| &entry.node)
+    }
+
+    pub(crate) fn get(&self, key: &NodeKey) -> Option<&Node> {
+        self.nodes.get(key).map(|entry| &entry.node)
+    }
+
+    pub(crate) fn is_usable(&self, key: &NodeKey) -> bool {
+        self.nodes
+            .get(key)
+            .is_some_and(|entry| entry.strikes < STRIKES)
+    }
+
+    pub(crate) fn strike(&mut self, key: &NodeKey) {
+        if let Some(entry) = self.nodes.get_mut(key) {
+            entry.strikes = entry.strikes.saturating_add(1);
+        }
+    }
+
+    /// Gives a node up at once.
+    pub(crate) fn ban(&mut self, key: &NodeKey) {
+        if let Some(entry) = self.nodes.get_mut(key) {
+            entry.strikes = STRIKES;
+        }
+    }
+
+    /// The node answered as a destination.
+    pub(crate) fn forgive(&mut self, key: &NodeKey) {
+        if let Some(entry) = self.nodes.get_mut(key) {
+            entry.strikes = 0;
+        }
+    }
+
+    /// Forgets all strikes: there are not enough nodes left to be choosy.
+    pub(crate) fn forgive_all(&mut self) {
+        for entry in self.nodes.values_mut() {
+            entry.strikes = 0;
+        }
+    }
+
+    /// Members of the swarm that holds `owner`, computed from the list; `None` if the list does not say for
+    /// every node which swarm it is in (network.md 3.1, 3.2).
+    pub(crate) fn swarm_of(&self, owner: &Identifier) -> Option<HashSet<NodeKey>> {
+        let ids = self
+            .all()
+            .map(|node| node.swarm_id)
+            .collect::<Option<HashSet<u64>>>()?;
+        let ids: Vec<u64> = ids.into_iter().collect();
+        let swarm = nearest_swarm(&ids, swarm_space(owner))?;
+        Some(
+            self.all()
+                .filter(|node| node.swarm_id == Some(swarm))
+                .map(|node| node.ed25519)
+                .collect(),
+        )
+    }
+}
+
+/// Whether an address can belong to a node on the internet.
+fn is_public(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    let shared = a == 100 && (64..128).contains(&b);
+    !(ip.is_loopback()
+        || ip.is_private()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || ip.is_unspecified()
+        || shared
+        || a == 0
+        || a >= 240)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use session_protocol::Prefix;
+
+    /// A node whose key and address derive from a number.
+    pub(crate) fn node(number: u8) -> Node {
+        Node {
+            ed25519: [number; 32],
+            x25519: [number ^ 0x80; 32],
+            ip: Ipv4Addr::new(127, 0, number, 1),
+            port: 22021,
+            swarm_id: Some(u64::from(number % 2) << 63),
+        }
+    }
+
+    #[test]
+    fn three_strikes_put_a_node_out() {
+        let mut pool = Pool::new((1..=4).map(node).collect(), 0, false);
+        pool.strike(&[1; 32]);
+        pool.strike(&[1; 32]);
+        assert!(pool.is_usable(&[1; 32]));
+        pool.strike(&[1; 32]);
+        assert!(!pool.is_usable(&[1; 32]));
+        pool.ban(&[2; 32]);
+        assert_eq!(pool.usable().count(), 2);
+        assert_eq!(pool.len(), 4);
+        pool.forgive(&[2; 32]);
+        assert!(pool.is_usable(&[2; 32]));
+        pool.forgive_all();
+        assert_eq!(pool.usable().count(), 4);
+    }
+
+    #[test]
+    fn nodes_that_cannot_serve_are_left_out() {
+        let mut list: Vec<Node> = (1..=3).map(node).collect();
+        list[0].swarm_id = Some(UNASSIGNED);
+        list[1].ip = Ipv4Addr::new(203, 0, 113, 7);
+        assert_eq!(Pool::new(list.clone(), 0, false).len(), 2);
+        assert_eq!(Pool::new(list, 0, true).len(), 1);
+    }
+
+    #[test]
+    fn the_swarm_is_computed_only_from_a_complete_list() {
+        let owner = Identifier {
+            prefix: Prefix::Standard,
+            key: [0; 32],
+        };
+        let mut list: Vec<Node> = (1..=6).map(node).collect();
+        let members = Pool::new(list.clone(), 0, false).swarm_of(&owner).unwrap();
+        assert_eq!(members, [[2; 32], [4; 32], [6; 32]].into());
+        list[0].swarm_id = None;
+        assert_eq!(Pool::new(list, 0, false).swarm_of(&owner), None);
+        assert_eq!(Pool::default().swarm_of(&owner), None);
+    }
+}

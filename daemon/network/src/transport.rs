@@ -1,0 +1,61 @@
+//! The two things that leave the machine: onion requests to guards, and the request for the list of nodes to
+//! seeds. A trait, so that tests can put something else in place of the internet.
+//!
+//! Facts: network.md 1.3, 2.3; observed-nodes.md 19 (connections close after 10 s idle), 22.
+
+use std::net::SocketAddrV4;
+
+use futures_util::future::BoxFuture;
+use hyper::body::Bytes;
+
+use crate::config::Seed;
+
+/// An HTTP answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Whole body.
+    pub body: Bytes,
+}
+
+/// Why there is no HTTP answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection.
+    #[error("host cannot be reached")]
+    Unreachable,
+    /// The certificate is not the pinned one.
+    #[error("certificate is not the pinned one")]
+    Certificate,
+    /// The connection broke before the answer was complete.
+    #[error("connection broke")]
+    Broken,
+    /// The answer is larger than any proper one.
+    #[error("answer is too large")]
+    TooLarge,
+    /// [`Transport::close`] was called.
+    #[error("transport is closed")]
+    Closed,
+}
+
+/// Carries requests. Deadlines are the caller's: a dropped future ends the request.
+pub trait Transport: Send + Sync + 'static {
+    /// POSTs an onion request to a guard. A connection that was idle and turns out to be dead is replaced by a
+    /// fresh one once: every request may be repeated.
+    fn onion(
+        &self,
+        guard: SocketAddrV4,
+        body: Bytes,
+    ) -> BoxFuture<'_, Result<Reply, TransportError>>;
+
+    /// POSTs a JSON-RPC request to a seed, whose certificate must be the pinned one where there is a pin.
+    fn seed<'a>(
+        &'a self,
+        seed: &'a Seed,
+        body: Bytes,
+    ) -> BoxFuture<'a, Result<Reply, TransportError>>;
+
+    /// Drops all connections; later requests fail.
+    fn close(&self);
+}
