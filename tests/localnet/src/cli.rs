@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::network::{Localnet, Options};
+use crate::network::{Localnet, Options, start};
 use crate::network_file::write_atomically;
 
 /// A small wire-compatible Session network on loopback.
@@ -76,7 +76,7 @@ struct ReadyNode {
 
 /// Runs a network until SIGINT or SIGTERM.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let network = Localnet::start(Options {
+    let network = start(Options {
         nodes: args.nodes,
         swarm_size: args.swarm_size,
         seed_port: args.seed_port,

@@ -30,4 +30,4 @@ mod tls;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use directory::NodeInfo;
-pub use network::{Localnet, LocalnetError, Options};
+pub use network::{Localnet, LocalnetError, Options, start};

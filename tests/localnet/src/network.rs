@@ -186,11 +186,6 @@ pub async fn start(options: Options) -> Result<Localnet, LocalnetError> {
 }
 
 impl Localnet {
-    /// Starts a network; see [`Options`].
-    pub async fn start(options: Options) -> Result<Self, LocalnetError> {
-        start(options).await
-    }
-
     /// Base URL of the seed; clients post to `/json_rpc` below it.
     pub fn seed_url(&self) -> String {
         let scheme = if self.options.seed_tls {

@@ -1,4 +1,13 @@
 //! The network as a client sees it: real listeners, real TLS, real databases.
 
+// Helpers of tests fail as tests do; clippy.toml allows it only inside the test functions themselves.
+#![allow(clippy::unwrap_used)]
+
+mod changes;
+mod http;
+mod lifecycle;
 mod onion;
+mod retrieve;
+mod seed;
+mod store;
 mod support;

@@ -1,6 +1,6 @@
 //! A network for a test, and a client that talks to its nodes directly.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde_json::{Map, Value, json};
 use session_localnet::{Localnet, ManualClock, NodeInfo, Options};
-use session_protocol::onion::{self, Destination, EncType, Hop};
+use session_protocol::onion::{self, Destination, EncType, Hop, LayerKey, frame};
 use session_protocol::storage::namespace::Namespace;
 use session_protocol::storage::signed;
 use session_protocol::{AccountKeys, AccountSeed, Identifier, swarm};
@@ -38,18 +38,19 @@ pub struct Net {
 }
 
 impl Net {
-    /// Twelve nodes whose waiting times are a fiftieth of the official ones: hop 600 ms, forward 100 ms...
+    /// Twelve nodes.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
+    /// A network with other options.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let dir = TempDir::new().unwrap();
         let clock = Arc::new(ManualClock::at(START_MS));
         let mut options = Options::new(dir.path());
         options.clock = clock.clone();
         change(&mut options);
-        let network = Localnet::start(options).await.unwrap();
+        let network = session_localnet::start(options).await.unwrap();
         Self {
             network,
             clock,
@@ -209,6 +210,17 @@ pub fn without(params: Value, name: &str) -> Value {
     params.into()
 }
 
+/// A frame for `node` alone, and the key that opens its answer.
+pub fn layer(node: &NodeInfo, blob: &[u8], control: &str) -> (Vec<u8>, LayerKey) {
+    let pair = AccountKeys::from_seed(&AccountSeed::generate(&mut rng()));
+    let key = LayerKey::client(EncType::XChaCha20, pair.x25519_secret(), &node.x25519).unwrap();
+    let plaintext = frame::encode(blob, control.as_bytes()).unwrap();
+    let ephemeral = hex::encode(pair.x25519_public());
+    let outer = json!({"ephemeral_key": ephemeral, "enc_type": "xchacha20"}).to_string();
+    let blob = key.encrypt(&mut rng(), &plaintext).unwrap();
+    (frame::encode(&blob, outer.as_bytes()).unwrap(), key)
+}
+
 /// A connection to a TLS listener.
 pub async fn tls(to: SocketAddr) -> tokio_rustls::client::TlsStream<TcpStream> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -255,10 +267,6 @@ async fn exchange(
     tokio::time::timeout(Duration::from_secs(60), exchange)
         .await
         .unwrap()
-}
-
-pub fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 #[derive(Debug)]
