@@ -222,3 +222,202 @@ fn check_envelope(envelope: wire::Envelope) -> Result<(u64, Vec<u8>), OpenError>
         .ok_or(OpenError::BadEnvelope("no content"))?;
     Ok((timestamp, content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content;
+    use crate::identity::{AccountSeed, verify_ed25519};
+    use crate::test_rng::Counting;
+    use proptest::prelude::*;
+
+    const TIME: u64 = 1_760_000_000_000;
+
+    fn keys(byte: u8) -> AccountKeys {
+        AccountKeys::from_seed(&AccountSeed::from_bytes([byte; 16]))
+    }
+
+    fn sealed(timestamp: u64, content: &[u8]) -> Vec<u8> {
+        let to = keys(2).account_id();
+        seal(&mut Counting::default(), &keys(1), &to, timestamp, content).unwrap()
+    }
+
+    fn reason(payload: &[u8]) -> &'static str {
+        open(&keys(2), payload).map_or_else(|error| error.reason(), |_| "OPENED")
+    }
+
+    /// A sealed text whose layers `change` has been at.
+    fn changed(change: impl FnOnce(&mut wire::WebSocketMessage, &mut wire::Envelope)) -> Vec<u8> {
+        let payload = sealed(TIME, &content::text("hi", TIME, None, None));
+        let mut message = wire::WebSocketMessage::decode(payload.as_slice()).unwrap();
+        let body = message.request.as_mut().unwrap().body.take().unwrap();
+        let mut envelope = wire::Envelope::decode(body.as_slice()).unwrap();
+        change(&mut message, &mut envelope);
+        if let Some(request) = &mut message.request {
+            request.body = Some(envelope.encode_to_vec());
+        }
+        message.encode_to_vec()
+    }
+
+    #[test]
+    fn a_text_crosses_and_names_its_sender() {
+        let text = content::text("hi", TIME, None, Some("Ann"));
+        let opened = open(&keys(2), &sealed(TIME, &text)).unwrap();
+        assert_eq!(opened.sender, keys(1).account_id());
+        assert_eq!(opened.timestamp, TIME);
+        assert_eq!(opened.content_bytes, text);
+        assert_eq!(reason(&changed(|_, _| {})), "OPENED");
+    }
+
+    #[test]
+    fn what_does_not_matter_is_ignored() {
+        let older = changed(|message, envelope| {
+            message.r#type = Some(2);
+            let request = message.request.as_mut().unwrap();
+            request.verb = Some("PUT".into());
+            request.path = Some("/api/v1/message".into());
+            request.request_id = Some(7);
+            envelope.r#type = Some(7);
+            envelope.source = Some(String::new());
+            envelope.source_device = None;
+            envelope.pro_sig = None;
+        });
+        assert_eq!(reason(&older), "OPENED");
+        let named = changed(|_, envelope| envelope.source = Some("05".repeat(33)));
+        assert_eq!(reason(&named), "OPENED");
+    }
+
+    #[test]
+    fn missing_and_malformed_parts_are_refused() {
+        let request = |change: fn(&mut wire::WebSocketRequestMessage)| {
+            reason(&changed(|message, _| {
+                change(message.request.as_mut().unwrap())
+            }))
+        };
+        assert_eq!(request(|request| request.verb = None), "NO_BODY");
+        assert_eq!(request(|request| request.path = None), "NO_BODY");
+        assert_eq!(request(|request| request.request_id = None), "NO_BODY");
+        assert_eq!(
+            reason(&changed(|message, _| message.r#type = None)),
+            "NO_BODY"
+        );
+        assert_eq!(
+            reason(&changed(|message, _| message.request = None)),
+            "NO_BODY"
+        );
+        let envelope =
+            |change: fn(&mut wire::Envelope)| reason(&changed(|_, envelope| change(envelope)));
+        assert_eq!(envelope(|envelope| envelope.r#type = None), "BAD_ENVELOPE");
+        assert_eq!(
+            envelope(|envelope| envelope.timestamp = None),
+            "BAD_ENVELOPE"
+        );
+        assert_eq!(
+            envelope(|envelope| envelope.timestamp = Some(0)),
+            "BAD_ENVELOPE"
+        );
+        assert_eq!(
+            envelope(|envelope| envelope.timestamp = Some(1 << 53)),
+            "BAD_ENVELOPE"
+        );
+        assert_eq!(envelope(|envelope| envelope.content = None), "BAD_ENVELOPE");
+        assert_eq!(
+            envelope(|envelope| envelope.source = Some("x".into())),
+            "BAD_ENVELOPE"
+        );
+        assert_eq!(
+            envelope(|envelope| envelope.pro_sig = Some(vec![0; 63])),
+            "BAD_ENVELOPE"
+        );
+        assert_eq!(
+            envelope(|envelope| envelope.content = Some(vec![0; 143])),
+            "TOO_SHORT"
+        );
+        assert_eq!(
+            envelope(|envelope| envelope.content = Some(vec![0; 144])),
+            "NOT_FOR_US"
+        );
+        assert_eq!(
+            envelope(|envelope| envelope.timestamp = Some(TIME + 1)),
+            "BAD_CONTENT"
+        );
+        assert_eq!(reason(b""), "NO_BODY");
+        assert_eq!(reason(&vec![8; MAX_DATA + 1]), "TOO_LONG");
+    }
+
+    #[test]
+    fn contents_that_say_nothing_are_refused_but_kept() {
+        for content in [b"".as_slice(), b"\xff\xff"] {
+            let error = open(&keys(2), &sealed(TIME, content)).err().unwrap();
+            assert_eq!(error.reason(), "BAD_CONTENT");
+            assert!(error.opened_for_us());
+        }
+    }
+
+    #[test]
+    fn an_absent_or_zero_signed_timestamp_is_an_older_senders() {
+        for signed in [None, Some(0)] {
+            let content = wire::Content {
+                sig_timestamp: signed,
+                expiration_timer: Some(0),
+                ..Default::default()
+            };
+            assert_eq!(reason(&sealed(TIME, &content.encode_to_vec())), "OPENED");
+        }
+    }
+
+    #[test]
+    fn version_2_is_recognised() {
+        for (payload, version) in [(&[0, 2, 7][..], 2), (&[0, 9], 9), (&[0], 0)] {
+            let error = open(&keys(2), payload).err().unwrap();
+            assert_eq!(error, OpenError::UnsupportedVersion(version));
+        }
+    }
+
+    #[test]
+    fn decoys_are_points_and_scalars_and_verify_nothing() {
+        let decoy = decoy_pro_signature(&mut Counting::default());
+        let point =
+            curve25519_dalek::edwards::CompressedEdwardsY::from_slice(&decoy[..32]).unwrap();
+        assert!(
+            point
+                .decompress()
+                .is_some_and(|point| point.is_torsion_free())
+        );
+        let scalar: [u8; 32] = decoy[32..].try_into().unwrap();
+        assert!(bool::from(Scalar::from_canonical_bytes(scalar).is_some()));
+        assert!(!verify_ed25519(&keys(1).ed25519_public(), b"", &decoy));
+    }
+
+    proptest! {
+        #[test]
+        fn every_content_survives_its_layers(content: Vec<u8>, timestamp in 1..MAX_TIMESTAMP) {
+            let payload = sealed(timestamp, &content);
+            let unsealed = unseal(&keys(2), &payload).ok().unwrap();
+            prop_assert_eq!(unsealed.content_bytes, content);
+            prop_assert_eq!(unsealed.timestamp, timestamp);
+            prop_assert_eq!(unsealed.sender, keys(1).account_id());
+            prop_assert_eq!(unseal(&keys(1), &payload).err().map(|error| error.reason()), Some("NOT_FOR_US"));
+        }
+
+        #[test]
+        fn any_bytes_get_an_answer(payload: Vec<u8>) {
+            prop_assert!(open(&keys(2), &payload).is_err());
+        }
+
+        #[test]
+        fn any_content_gets_an_answer(content: Vec<u8>) {
+            if let Ok(opened) = open(&keys(2), &sealed(TIME, &content)) {
+                let _ = content::kind(&opened.content);
+            }
+        }
+
+        #[test]
+        fn any_damage_gets_an_answer(at: prop::sample::Index, byte: u8) {
+            let mut payload = sealed(TIME, &content::text("hi", TIME, None, None));
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            let _ = open(&keys(2), &payload);
+        }
+    }
+}

@@ -304,3 +304,132 @@ impl fmt::Debug for AccountId {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes<const N: usize>(text: &str) -> [u8; N] {
+        let mut bytes = [0; N];
+        hex::decode_to_slice(text, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn accounts_agree_with_messages_12_1() {
+        for (seed, ed25519, account_id) in [
+            (
+                "00000000000000000000000000000000",
+                "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29",
+                "055bf55c73b82ebe22be80f3430667af570fae2556a6415e6b30d4065300aa947d",
+            ),
+            (
+                "ffffffffffffffffffffffffffffffff",
+                "50a8a21fb13d4d2e03037e393e5c60ddb9f92d97b55c8aa77e95a0624215d7a1",
+                "05fbc4b8c9a80643a287c8d7747dd95ae5475acd97ecd5398ea0bfa85393d70e21",
+            ),
+            (
+                "00112233445566778899aabbccddeeff",
+                "5ea34e72bb044654a6a23675690ef5ffaaf1656b02f93fb76655f9cbdbe89876",
+                "05aa654f00fc39fc69fd0db829410ca38177d7732a8d2f0934ab3872ac56d5aa74",
+            ),
+        ] {
+            let keys = AccountKeys::from_seed(&AccountSeed::from_bytes(bytes(seed)));
+            assert_eq!(hex::encode(keys.ed25519_public()), ed25519);
+            assert_eq!(keys.account_id().to_string(), account_id);
+            assert_eq!(
+                ed25519_to_x25519(&keys.ed25519_public()),
+                Some(keys.x25519_public())
+            );
+            let positive = x25519_to_ed25519_positive(&keys.x25519_public()).unwrap();
+            let mut cleared = keys.ed25519_public();
+            cleared[31] &= 0x7f;
+            assert_eq!(positive, cleared);
+        }
+    }
+
+    /// As libsodium's conversion: no points of small order, none off the prime-order group, no non-points.
+    #[test]
+    fn keys_that_are_no_accounts_are_not_converted() {
+        let order_4 = [0; 32];
+        let mut order_1 = [0; 32];
+        order_1[0] = 1;
+        let order_2 = bytes("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        for key in [order_4, order_1, order_2, no_point] {
+            assert_eq!(ed25519_to_x25519(&key), None);
+        }
+        // An honest key plus the point of order 2.
+        let honest = AccountKeys::from_ed25519_seed(&[1; 32]).ed25519_public();
+        let decompress = |key| curve25519_dalek::edwards::CompressedEdwardsY(key).decompress();
+        let mixed = decompress(honest).unwrap() + decompress(order_2).unwrap();
+        assert_eq!(ed25519_to_x25519(&mixed.compress().to_bytes()), None);
+    }
+
+    #[test]
+    fn typed_account_ids_are_tolerated_and_checked() {
+        let id = AccountKeys::from_ed25519_seed(&[1; 32]).account_id();
+        let typed = format!(" {}\n", id.to_string().to_uppercase());
+        assert_eq!(AccountId::from_input(&typed), Ok(id));
+        for (text, error) in [
+            (String::new(), IdentifierError::Length(0)),
+            ("05".repeat(32), IdentifierError::Length(64)),
+            ("0g".repeat(33), IdentifierError::NotHex),
+            ("ä".repeat(66), IdentifierError::NotHex),
+            ("03".repeat(33), IdentifierError::Prefix(3)),
+            ("ff".repeat(33), IdentifierError::Prefix(0xff)),
+            (format!("05{}", "00".repeat(32)), IdentifierError::WeakKey),
+            (format!("0501{}", "00".repeat(31)), IdentifierError::WeakKey),
+        ] {
+            assert_eq!(AccountId::from_input(&text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn seeds_are_drawn_whole() {
+        let mut rng = crate::test_rng::Counting::default();
+        let seed = AccountSeed::generate(&mut rng);
+        assert_eq!(
+            seed.as_bytes(),
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn identifiers_survive_text_and_bytes(prefix in prop::sample::select(vec![0x05, 0x03, 0x15, 0x25, 0x00, 0x07]), key: [u8; 32]) {
+            let id = Identifier { prefix: Prefix::from_byte(prefix).unwrap(), key };
+            prop_assert_eq!(id.to_string().parse::<Identifier>(), Ok(id));
+            prop_assert_eq!(id.to_string().to_uppercase().parse::<Identifier>(), Ok(id));
+            prop_assert_eq!(Identifier::from_bytes(&id.to_bytes()), Ok(id));
+            prop_assert_eq!(id.prefix.byte(), prefix);
+        }
+
+        #[test]
+        fn any_text_gets_an_answer(text in "\\PC{0,80}|[0-9a-fA-F]{60,70}") {
+            if let Ok(id) = text.parse::<Identifier>() {
+                prop_assert_eq!(id.to_string(), text.to_lowercase());
+            }
+            let _ = AccountId::from_input(&text);
+        }
+
+        #[test]
+        fn any_key_gets_an_answer(key: [u8; 32], signature: [u8; 32]) {
+            let _ = ed25519_to_x25519(&key);
+            let _ = x25519_to_ed25519_positive(&key);
+            let signature: [u8; 64] = [signature, key].concat().try_into().unwrap();
+            prop_assert!(!verify_ed25519(&key, b"message", &signature));
+        }
+
+        #[test]
+        fn signatures_verify_and_are_bound_to_all_they_sign(seed: [u8; 32], message: Vec<u8>, at: prop::sample::Index, bit in 0..8) {
+            let keys = AccountKeys::from_ed25519_seed(&seed);
+            let mut signature = keys.sign(&message);
+            prop_assert!(verify_ed25519(&keys.ed25519_public(), &message, &signature));
+            signature[at.index(64)] ^= 1_u8 << bit;
+            prop_assert!(!verify_ed25519(&keys.ed25519_public(), &message, &signature));
+        }
+    }
+}

@@ -27,3 +27,47 @@ pub fn unpad(padded: &[u8]) -> &[u8] {
         _ => padded,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lengths_agree_with_messages_12_5() {
+        for (length, padded) in [
+            (0, 160),
+            (1, 160),
+            (158, 160),
+            (159, 320),
+            (160, 320),
+            (319, 480),
+        ] {
+            assert_eq!(pad(&vec![1; length]).len(), padded);
+        }
+    }
+
+    #[test]
+    fn what_was_never_padded_stays_whole() {
+        for content in [b"a\0\0".as_slice(), b"\0\0", b"abc", b""] {
+            assert_eq!(unpad(content), content);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn padding_comes_off(content: Vec<u8>) {
+            let padded = pad(&content);
+            prop_assert_eq!(padded.len() % BLOCK, 0);
+            prop_assert_eq!(unpad(&padded), content);
+        }
+
+        #[test]
+        fn the_older_rule_is_read(mut content: Vec<u8>) {
+            let unpadded = content.clone();
+            content.push(0x80);
+            content.resize(content.len().next_multiple_of(BLOCK), 0);
+            prop_assert_eq!(unpad(&content), unpadded);
+        }
+    }
+}

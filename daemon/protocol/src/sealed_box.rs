@@ -86,3 +86,56 @@ fn streams(
     cipher.apply_keystream(&mut *mac_key);
     Ok((cipher, mac_key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_rng::Counting;
+    use proptest::prelude::*;
+
+    fn recipient() -> (StaticSecret, [u8; 32]) {
+        let secret = StaticSecret::from([9; 32]);
+        let public = PublicKey::from(&secret).to_bytes();
+        (secret, public)
+    }
+
+    #[test]
+    fn keys_of_small_order_are_refused_both_ways() {
+        let mut rng = Counting::default();
+        for weak in [[0; 32], {
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        }] {
+            assert_eq!(seal(&mut rng, &weak, b"x"), Err(SealedBoxError));
+            let sealed = [weak.as_slice(), &[0; 40]].concat();
+            assert_eq!(open(&recipient().0, &sealed), Err(SealedBoxError));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn opens_for_the_recipient_alone(plaintext: Vec<u8>) {
+            let (secret, public) = recipient();
+            let sealed = seal(&mut Counting::default(), &public, &plaintext).unwrap();
+            prop_assert_eq!(sealed.len(), plaintext.len() + OVERHEAD);
+            prop_assert_eq!(open(&secret, &sealed), Ok(plaintext));
+            prop_assert_eq!(open(&StaticSecret::from([8; 32]), &sealed), Err(SealedBoxError));
+        }
+
+        #[test]
+        fn any_changed_bit_is_noticed(plaintext in prop::collection::vec(any::<u8>(), 0..40), at: prop::sample::Index, bit in 0..8) {
+            let (secret, public) = recipient();
+            let mut sealed = seal(&mut Counting::default(), &public, &plaintext).unwrap();
+            // The top bit of an X25519 key is ignored by the curve but not by the nonce.
+            let at = at.index(sealed.len());
+            sealed[at] ^= 1_u8 << bit;
+            prop_assert_eq!(open(&secret, &sealed), Err(SealedBoxError));
+        }
+
+        #[test]
+        fn any_bytes_get_an_answer(bytes: Vec<u8>) {
+            prop_assert!(open(&recipient().0, &bytes).is_err());
+        }
+    }
+}

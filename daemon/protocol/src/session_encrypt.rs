@@ -131,3 +131,72 @@ pub fn decrypt(recipient: &AccountKeys, ciphertext: &[u8]) -> Result<Decrypted, 
         sender_ed25519,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::AccountSeed;
+    use crate::test_rng::Counting;
+    use proptest::prelude::*;
+
+    fn keys(byte: u8) -> AccountKeys {
+        AccountKeys::from_seed(&AccountSeed::from_bytes([byte; 16]))
+    }
+
+    #[test]
+    fn the_deterministic_variant_agrees_with_messages_12_4() {
+        let mut seed = [0; 16];
+        hex::decode_to_slice("0123456789abcdef0123456789abcdef", &mut seed).unwrap();
+        let sender = AccountKeys::from_seed(&AccountSeed::from_bytes(seed));
+        let recipient = "05aa654f00fc39fc69fd0db829410ca38177d7732a8d2f0934ab3872ac56d5aa74"
+            .parse()
+            .unwrap();
+        let expected = "208f96785db92319bc7a14afecc01e17bde912d17bbb32834c03ea63b1862c2a1b730e0725ef75b2f1a276db584c59a0\
+            ed9b5497bcb9f4effa893b5cb8b04dbe7a6ab457ebf972f03b006dd4572980a725399616d40184b86aa3b7b218bdc6dd\
+            7c1adccda8ef4897f0f458492240b39079c27a6c791067ab26a03067a7602b50f0434639906f93e548f909d5286edde3\
+            65ebddc146";
+        let ciphertext = encrypt_deterministic(&sender, &recipient, b"hello").unwrap();
+        assert_eq!(hex::encode(ciphertext), expected);
+    }
+
+    #[test]
+    fn a_message_cannot_be_passed_on_as_addressed_to_another() {
+        let (a, b, c) = (keys(1), keys(2), keys(3));
+        let inner = signed_plaintext(&a, &b.account_id(), b"for b");
+        let mut rng = Counting::default();
+        let passed_on = sealed_box::seal(&mut rng, &c.x25519_public(), &inner).unwrap();
+        assert_eq!(
+            decrypt(&c, &passed_on).err(),
+            Some(DecryptError::BadSignature)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn opens_for_the_recipient_and_names_the_sender(plaintext: Vec<u8>) {
+            let (a, b) = (keys(1), keys(2));
+            let random = encrypt(&mut Counting::default(), &a, &b.account_id(), &plaintext).unwrap();
+            let fixed = encrypt_deterministic(&a, &b.account_id(), &plaintext).unwrap();
+            for ciphertext in [random, fixed] {
+                let opened = decrypt(&b, &ciphertext).ok().unwrap();
+                prop_assert_eq!(&opened.plaintext, &plaintext);
+                prop_assert_eq!(opened.sender, a.account_id());
+                prop_assert_eq!(opened.sender_ed25519, a.ed25519_public());
+                prop_assert_eq!(decrypt(&a, &ciphertext).err(), Some(DecryptError::NotForUs));
+            }
+        }
+
+        #[test]
+        fn any_bytes_get_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(decrypt(&keys(1), &bytes).is_err());
+        }
+
+        #[test]
+        fn any_box_for_us_gets_an_answer(inner in prop::collection::vec(any::<u8>(), 0..200)) {
+            let us = keys(1);
+            let sealed = sealed_box::seal(&mut Counting::default(), &us.x25519_public(), &inner).unwrap();
+            let expected = if inner.len() < TRAILER { DecryptError::TooShort } else { DecryptError::BadSignature };
+            prop_assert_eq!(decrypt(&us, &sealed).err(), Some(expected));
+        }
+    }
+}

@@ -89,3 +89,81 @@ impl ReplyKey {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_rng::Counting;
+    use base64::engine::general_purpose::{STANDARD as PADDED, STANDARD_NO_PAD};
+    use proptest::prelude::*;
+    use serde_json::json;
+    use x25519_dalek::{PublicKey, StaticSecret};
+
+    /// The client's key, and the destination's that fits.
+    fn keys() -> (ReplyKey, LayerKey) {
+        let (client, node) = (StaticSecret::from([1; 32]), StaticSecret::from([2; 32]));
+        let public = |secret| PublicKey::from(secret).to_bytes();
+        let enc_type = EncType::XChaCha20;
+        let key = LayerKey::client(enc_type, &client, &public(&node)).unwrap();
+        let theirs = LayerKey::node(enc_type, &node, &public(&client)).unwrap();
+        (ReplyKey::new(enc_type, key), theirs)
+    }
+
+    fn answered(plaintext: &str) -> Result<NodeAnswer, AnswerError> {
+        let (reply, node) = keys();
+        let ciphertext = node
+            .encrypt(&mut Counting::default(), plaintext.as_bytes())
+            .unwrap();
+        let padded = reply.open_node(PADDED.encode(&ciphertext).as_bytes());
+        let bare = format!("{}\n", STANDARD_NO_PAD.encode(&ciphertext));
+        assert_eq!(reply.open_node(bare.as_bytes()), padded);
+        padded
+    }
+
+    #[test]
+    fn bodies_are_json_in_json_json_or_text() {
+        for (plaintext, status, body) in [
+            (r#"{"status":200,"body":"{\"t\":1}"}"#, 200, json!({"t": 1})),
+            (r#"{"status":200,"body":{"t":1}}"#, 200, json!({"t": 1})),
+            (r#"{"status_code":406,"body":"clock"}"#, 406, json!("clock")),
+            (r#"{"status":500,"body":"7"}"#, 500, json!("7")),
+            (r#"{"status":502}"#, 502, Value::Null),
+        ] {
+            assert_eq!(answered(plaintext), Ok(NodeAnswer { status, body }));
+        }
+    }
+
+    #[test]
+    fn what_the_destination_did_not_encrypt_is_told_apart() {
+        for plaintext in ["", "{}", "[]", r#"{"status":"200"}"#, r#"{"status":70000}"#] {
+            assert_eq!(answered(plaintext), Err(AnswerError::Malformed));
+        }
+        let (reply, _) = keys();
+        for body in [
+            b"Request time out".as_slice(),
+            b"",
+            b"AAAA",
+            b"{\"status\":200}",
+        ] {
+            assert_eq!(reply.open_node(body), Err(AnswerError::NotFromDestination));
+        }
+    }
+
+    #[test]
+    fn deep_json_is_refused() {
+        let deep = format!(r#"{{"status":200,"body":{}}}"#, "[".repeat(100_000));
+        assert_eq!(answered(&deep), Err(AnswerError::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_of_a_destination_gets_an_answer(plaintext: String) {
+            let _ = answered(&plaintext);
+        }
+
+        #[test]
+        fn any_bytes_of_a_hop_get_an_answer(body: Vec<u8>) {
+            prop_assert_eq!(keys().0.open_node(&body), Err(AnswerError::NotFromDestination));
+        }
+    }
+}

@@ -29,3 +29,30 @@ pub fn decode(frame: &[u8]) -> Result<(&[u8], &[u8]), FrameError> {
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| FrameError::Truncated)?;
     rest.split_at_checked(length).ok_or(FrameError::Truncated)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn agrees_with_network_12() {
+        let frame = encode(b"ciphertext", br#"{"headers":""}"#).unwrap();
+        assert_eq!(frame, b"\x0a\0\0\0ciphertext{\"headers\":\"\"}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_survives(blob: Vec<u8>, json: Vec<u8>) {
+            let frame = encode(&blob, &json).unwrap();
+            prop_assert_eq!(decode(&frame), Ok((blob.as_slice(), json.as_slice())));
+        }
+
+        #[test]
+        fn any_bytes_get_an_answer(frame: Vec<u8>) {
+            if let Ok((blob, json)) = decode(&frame) {
+                prop_assert_eq!(encode(blob, json), Ok(frame.clone()));
+            }
+        }
+    }
+}

@@ -172,3 +172,82 @@ fn open<C: Aead>(cipher: &C, nonce: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>,
         .decrypt(&nonce, ciphertext)
         .map_err(|_| LayerError::Decrypt)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_rng::Counting;
+    use proptest::prelude::*;
+
+    fn secret(text: &str) -> StaticSecret {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).unwrap();
+        StaticSecret::from(bytes)
+    }
+
+    /// Key pairs of network.md 12.
+    fn keys(enc_type: EncType) -> (LayerKey, LayerKey) {
+        let client = secret("7d446468c186d6fb3c83365ab77a37b1f9fa3e59eb9788a40ae2e9560f196f30");
+        let node = secret("f512f68e81a932aa2ff6d8723baa260a43a6f789d61c91b71f73e4f284e3600a");
+        let public = |secret| PublicKey::from(secret).to_bytes();
+        (
+            LayerKey::client(enc_type, &client, &public(&node)).unwrap(),
+            LayerKey::node(enc_type, &node, &public(&client)).unwrap(),
+        )
+    }
+
+    #[test]
+    fn agrees_with_network_12() {
+        for (enc_type, key, blob) in [
+            (
+                EncType::AesGcm,
+                "3bb5fc9d718d88fa673d69829e737b97b4a0e4be2915fc7ef8a5f5d0776c1e6f",
+                "000102030405060708090a0b254141d0fb10f0f25e1e316f3f47bf675d49eb6c238bd3c18b86df3fc8d5687cc64c7a",
+            ),
+            (
+                EncType::XChaCha20,
+                "489bc44da3522e9acd6fb1b4c6cbf42d1d2739de64466dfafa819a9f8c21c403",
+                "000102030405060708090a0b0c0d0e0f101112131415161743bd01f11b8bad57f5bfa27b8099befc22decd241a149281a9ded1f14697c78bfb3c5d",
+            ),
+        ] {
+            let (client, node) = keys(enc_type);
+            assert_eq!(hex::encode(client.key), key);
+            assert_eq!(hex::encode(node.key), key);
+            let blob = hex::decode(blob).unwrap();
+            assert_eq!(node.decrypt(&blob), Ok(b"Grumpy cat says no!".to_vec()));
+        }
+    }
+
+    #[test]
+    fn keys_of_small_order_are_refused() {
+        let own = StaticSecret::from([1; 32]);
+        for enc_type in [EncType::XChaCha20, EncType::AesGcm] {
+            let client = LayerKey::client(enc_type, &own, &[0; 32]);
+            assert_eq!(client.err(), Some(LayerError::WeakKey));
+            let node = LayerKey::node(enc_type, &own, &[0; 32]);
+            assert_eq!(node.err(), Some(LayerError::WeakKey));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_directions_open(plaintext: Vec<u8>) {
+            for enc_type in [EncType::XChaCha20, EncType::AesGcm] {
+                let (client, node) = keys(enc_type);
+                let mut rng = Counting::default();
+                let request = client.encrypt(&mut rng, &plaintext).unwrap();
+                prop_assert_eq!(node.decrypt(&request), Ok(plaintext.clone()));
+                let answer = node.encrypt(&mut rng, &plaintext).unwrap();
+                prop_assert_eq!(client.decrypt(&answer), Ok(plaintext.clone()));
+                prop_assert_ne!(request, answer);
+            }
+        }
+
+        #[test]
+        fn any_bytes_get_an_answer(blob in prop::collection::vec(any::<u8>(), 0..80)) {
+            for enc_type in [EncType::XChaCha20, EncType::AesGcm] {
+                prop_assert_eq!(keys(enc_type).0.decrypt(&blob), Err(LayerError::Decrypt));
+            }
+        }
+    }
+}

@@ -193,3 +193,62 @@ fn encrypt<R: CryptoRng + ?Sized>(
         key,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_rng::Counting;
+
+    fn hop(byte: u8) -> (StaticSecret, Hop) {
+        let secret = StaticSecret::from([byte; 32]);
+        let hop = Hop {
+            ed25519: [byte; 32],
+            x25519: PublicKey::from(&secret).to_bytes(),
+        };
+        (secret, hop)
+    }
+
+    #[test]
+    fn each_hop_learns_the_next_one_alone() {
+        for enc_type in [EncType::XChaCha20, EncType::AesGcm] {
+            let nodes = [1, 2, 3, 4].map(hop);
+            let path = [nodes[0].1, nodes[1].1, nodes[2].1];
+            let destination = Destination::Node(nodes[3].1);
+            let mut rng = Counting::default();
+            let request = build(&mut rng, enc_type, &path, &destination, b"payload").unwrap();
+            let mut body = request.body;
+            for (index, (secret, _)) in nodes.iter().enumerate() {
+                let (blob, control) = frame::decode(&body).unwrap();
+                let control: serde_json::Value = serde_json::from_slice(control).unwrap();
+                assert_eq!(control["enc_type"], enc_type.as_str());
+                let next = (index > 0).then(|| hex::encode(nodes[index].1.ed25519));
+                assert_eq!(control["destination"].as_str(), next.as_deref());
+                let mut ephemeral = [0; 32];
+                hex::decode_to_slice(control["ephemeral_key"].as_str().unwrap(), &mut ephemeral)
+                    .unwrap();
+                body = LayerKey::node(enc_type, secret, &ephemeral)
+                    .unwrap()
+                    .decrypt(blob)
+                    .unwrap();
+            }
+            assert_eq!(
+                frame::decode(&body),
+                Ok((b"payload".as_slice(), NODE_CONTROL))
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_needs_hops_with_usable_keys() {
+        let destination = Destination::Node(hop(1).1);
+        let mut rng = Counting::default();
+        let empty = build(&mut rng, EncType::XChaCha20, &[], &destination, b"");
+        assert_eq!(empty.err(), Some(BuildError::EmptyPath));
+        let weak = Hop {
+            ed25519: [1; 32],
+            x25519: [0; 32],
+        };
+        let refused = build(&mut rng, EncType::XChaCha20, &[weak], &destination, b"");
+        assert_eq!(refused.err(), Some(BuildError::Layer(LayerError::WeakKey)));
+    }
+}

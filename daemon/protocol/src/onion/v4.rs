@@ -121,3 +121,123 @@ pub fn decode_response(payload: &[u8]) -> Result<ServerResponse, V4Error> {
         body: body.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// The server's side: metadata and body of a request.
+    fn decode_request(payload: &[u8]) -> (Value, Option<Vec<u8>>) {
+        let inner = payload
+            .strip_prefix(b"l")
+            .unwrap()
+            .strip_suffix(b"e")
+            .unwrap();
+        let (meta, rest) = read_bytes(inner).unwrap();
+        let body = (!rest.is_empty()).then(|| {
+            let (body, rest) = read_bytes(rest).unwrap();
+            assert!(rest.is_empty());
+            body.to_vec()
+        });
+        (serde_json::from_slice(meta).unwrap(), body)
+    }
+
+    /// The server's side of an answer.
+    fn encode_response(
+        code: u16,
+        headers: &BTreeMap<String, String>,
+        body: Option<&[u8]>,
+    ) -> Vec<u8> {
+        let mut out = vec![b'l'];
+        let meta = json!({"code": code, "headers": headers}).to_string();
+        write_bytes(&mut out, meta.as_bytes());
+        if let Some(body) = body {
+            write_bytes(&mut out, body);
+        }
+        out.push(b'e');
+        out
+    }
+
+    #[test]
+    fn agrees_with_network_5_6() {
+        let request = ServerRequest {
+            method: "GET".into(),
+            endpoint: "/info".into(),
+            headers: vec![("user-agent".into(), "x".into())],
+            body: None,
+        };
+        let expected = br#"l35:{"endpoint":"/info","method":"GET"}e"#;
+        assert_eq!(encode_request(&request).unwrap(), expected);
+        let response = decode_response(br#"l25:{"code":200,"headers":{}}8:{"id":7}e"#).unwrap();
+        assert_eq!(
+            (response.code, response.body.as_slice()),
+            (200, br#"{"id":7}"#.as_slice())
+        );
+        let empty = decode_response(br#"l25:{"code":200,"headers":{}}0:e"#).unwrap();
+        assert_eq!(empty.body, b"");
+    }
+
+    #[test]
+    fn malformed_payloads_are_refused() {
+        for payload in [
+            "",
+            "l",
+            "le",
+            "e",
+            "l0:e",
+            "l2:{}e",
+            "l5:{}e",
+            "l99999999999999999999:{}e",
+            "l25:{\"code\":200,\"headers\":{}}1:a1:be",
+            "l29:{\"code\":70000,\"headers\":{ }}e",
+        ] {
+            assert!(decode_response(payload.as_bytes()).is_err(), "{payload}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_survives(
+            endpoint in "/[a-z/?=]{0,20}",
+            headers in prop::collection::btree_map("X-[A-Z]{1,5}", "\\PC{0,10}", 0..4),
+            body in prop::option::of(prop::collection::vec(any::<u8>(), 0..50)),
+        ) {
+            let request = ServerRequest {
+                method: "POST".into(),
+                endpoint: endpoint.clone(),
+                headers: headers.clone().into_iter().collect(),
+                body: body.clone(),
+            };
+            let (meta, sent) = decode_request(&encode_request(&request).unwrap());
+            let mut expected = json!({"endpoint": endpoint, "method": "POST"});
+            let mut headers = headers;
+            if body.is_some() {
+                headers.insert("Content-Type".into(), "application/json".into());
+            }
+            if !headers.is_empty() {
+                expected["headers"] = json!(headers);
+            }
+            prop_assert_eq!(meta, expected);
+            prop_assert_eq!(sent, body);
+        }
+
+        #[test]
+        fn every_response_survives(
+            code: u16,
+            headers in prop::collection::btree_map("[a-z-]{1,8}", "\\PC{0,10}", 0..4),
+            body in prop::option::of(prop::collection::vec(any::<u8>(), 0..50)),
+        ) {
+            let upper = headers.iter().map(|(name, value)| (name.to_uppercase(), value.clone())).collect();
+            let response = decode_response(&encode_response(code, &upper, body.as_deref())).unwrap();
+            prop_assert_eq!(response, ServerResponse { code, headers, body: body.unwrap_or_default() });
+        }
+
+        #[test]
+        fn any_bytes_get_an_answer(payload: Vec<u8>, body: Vec<u8>) {
+            let _ = decode_response(&payload);
+            let _ = decode_response(&[b"l2:{}".as_slice(), &body, b"e"].concat());
+        }
+    }
+}

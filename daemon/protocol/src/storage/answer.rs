@@ -355,3 +355,142 @@ fn key32(text: &str) -> Option<[u8; 32]> {
     let mut key = [0; 32];
     hex::decode_to_slice(text, &mut key).ok().map(|()| key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddee0a";
+    const HASH: &str = "tse7cPdGXVWduXXcEKR/FS0RYFBYv/dQ0HmjzQMyqQo";
+
+    #[test]
+    fn booleans_of_members_are_read_as_numbers_too() {
+        let signature = "A".repeat(86) + "==";
+        let swarm = |element: Value| {
+            let answer = store(&json!({"swarm": {KEY: element}})).unwrap();
+            answer.members[0].outcome.clone()
+        };
+        for failed in [json!(1), json!(true)] {
+            let outcome = swarm(json!({"failed": failed, "timeout": 1, "signature": signature}));
+            let expected = MemberOutcome::Failed {
+                timeout: true,
+                code: None,
+            };
+            assert_eq!(outcome, expected);
+        }
+        let refused = swarm(json!({"failed": true, "code": "406", "reason": "clock"}));
+        let expected = MemberOutcome::Failed {
+            timeout: false,
+            code: Some(406),
+        };
+        assert_eq!(refused, expected);
+        let done = swarm(json!({"hash": HASH, "already": 1, "signature": signature}));
+        assert!(matches!(done, MemberOutcome::Done { .. }));
+        assert!(store(&json!({"hash": HASH})).is_err());
+    }
+
+    #[test]
+    fn messages_keep_the_nodes_order_and_broken_data() {
+        let message = |hash: &str, data: &str| json!({"hash": hash, "timestamp": 1, "expiration": 2, "data": data});
+        let other = HASH.replace('t', "u");
+        let body = json!({"messages": [
+            message(&other, "aGVsbG8"), message("short", ""), message(HASH, "!"), 7], "more": true});
+        let answer = retrieve(&body).unwrap();
+        let seen: Vec<_> = answer
+            .messages
+            .iter()
+            .map(|message| (message.hash.as_str(), message.data.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [(other.as_str(), Some(b"hello".as_slice())), (HASH, None)]
+        );
+        assert!(answer.more);
+    }
+
+    #[test]
+    fn a_swarm_is_read_with_ports_of_either_type_and_without_unusable_members() {
+        let member = |ip: &str| {
+            json!({"ip": ip, "port": "22021", "port_https": 443,
+                "pubkey_ed25519": KEY, "pubkey_x25519": KEY})
+        };
+        let body = json!({"swarm": "dd00000000000001", "snodes": [member("1.2.3.4"), member("0.0.0.0"), {}]});
+        let answer = swarm(&body).unwrap();
+        assert_eq!(answer.swarm_id, Some(0xdd00_0000_0000_0001));
+        assert_eq!(answer.nodes.len(), 1);
+        assert_eq!(answer.nodes[0].port, 443);
+        assert_eq!(answer.nodes[0].swarm_id, answer.swarm_id);
+    }
+
+    #[test]
+    fn batches_are_matched_by_number_and_text_stays_text() {
+        let body = json!({"results": [
+            {"code": 200, "body": {"a": 1}}, {"code": 401, "body": "no"}, {"code": 421, "body": "{\"snodes\":[]}"}]});
+        let results = batch(&body, 3).unwrap();
+        assert_eq!(results[1].body, json!("no"));
+        assert_eq!(results[2].body, json!({"snodes": []}));
+        assert!(batch(&body, 2).is_err());
+        assert!(batch(&json!({"results": [{"body": 1}]}), 1).is_err());
+    }
+
+    /// Answers whose parts are of any type, under the names that are looked for.
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+            prop::sample::select(vec![KEY, HASH, "1.2.3.4", "443", "ff", "AAAA"])
+                .prop_map(Value::from),
+        ];
+        let names = vec![
+            "swarm",
+            "messages",
+            "more",
+            "hash",
+            "timestamp",
+            "expiration",
+            "data",
+            "snodes",
+            "ip",
+            "port_https",
+            "public_ip",
+            "storage_port",
+            "pubkey_ed25519",
+            "pubkey_x25519",
+            "results",
+            "code",
+            "body",
+            "failed",
+            "signature",
+            "service_node_states",
+            "version",
+            "t",
+            KEY,
+        ];
+        leaf.prop_recursive(5, 60, 8, move |inner| {
+            let name = prop::sample::select(names.clone()).prop_map(str::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..8).prop_map(Value::from_iter),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_gets_an_answer(body in json(), expected in 0_usize..4) {
+            let _ = store(&body);
+            let _ = retrieve(&body);
+            let _ = swarm(&body);
+            let _ = service_nodes(&body);
+            let _ = info(&body);
+            let _ = batch(&body, expected);
+            let _ = server_time(&body);
+        }
+    }
+}

@@ -45,3 +45,30 @@ impl fmt::Display for Namespace {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_follow_from_the_number() {
+        for inbox in [0, -10, 10, 20] {
+            assert!(Namespace(inbox).is_public_inbox());
+            assert_eq!(Namespace(inbox).max_ttl_ms(), 1_209_600_000);
+        }
+        for outbox in [-1, -21, -41] {
+            assert!(Namespace(outbox).is_public_outbox());
+        }
+        for private in [2, 11, 1, 21, -11, -2, i16::MIN + 1] {
+            assert!(!Namespace(private).is_public_inbox());
+            assert!(!Namespace(private).is_public_outbox(), "{private}");
+            assert_eq!(Namespace(private).max_ttl_ms(), 2_592_000_000);
+        }
+    }
+
+    #[test]
+    fn the_default_namespace_is_not_named_in_signed_strings() {
+        assert_eq!(Namespace::DEFAULT.signed_form(), "");
+        assert_eq!(Namespace(-11).signed_form(), "-11");
+    }
+}

@@ -194,3 +194,82 @@ pub fn batch(requests: &[Request]) -> Option<Request> {
         .contains(&requests.len())
         .then(|| Request::new("batch", json!({ "requests": requests })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{AccountSeed, verify_ed25519};
+
+    fn keys() -> AccountKeys {
+        AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16]))
+    }
+
+    fn json(request: &Request) -> Value {
+        serde_json::from_slice(&request.to_json()).unwrap()
+    }
+
+    #[test]
+    fn a_store_into_the_default_namespace_is_unsigned_and_does_not_name_it() {
+        let message = Store {
+            owner: keys().account_id().into(),
+            namespace: Namespace::DEFAULT,
+            data: b"hello",
+            timestamp: 5,
+            ttl: 6,
+        };
+        let expected = json!({"method": "store", "params": {
+            "pubkey": keys().account_id().to_string(), "data": "aGVsbG8=", "timestamp": 5, "ttl": 6}});
+        assert_eq!(json(&store(&message)), expected);
+        let named = store(&Store {
+            namespace: Namespace(-10),
+            ..message
+        });
+        assert_eq!(json(&named)["params"]["namespace"], -10);
+    }
+
+    #[test]
+    fn a_retrieve_is_signed_and_continues() {
+        let request = json(&retrieve(
+            &keys(),
+            Namespace::DEFAULT,
+            Some("x"),
+            Some(-5),
+            9,
+        ));
+        let params = &request["params"];
+        assert_eq!(params["namespace"], 0);
+        assert_eq!(params["last_hash"], "x");
+        assert_eq!(params["max_size"], -5);
+        let signature = STANDARD
+            .decode(params["signature"].as_str().unwrap())
+            .unwrap();
+        let signature = signature.try_into().unwrap();
+        assert!(verify_ed25519(
+            &keys().ed25519_public(),
+            b"retrieve9",
+            &signature
+        ));
+    }
+
+    #[test]
+    fn a_batch_has_one_to_twenty_requests() {
+        assert_eq!(batch(&[]), None);
+        assert_eq!(batch(&vec![info(); 21]), None);
+        let full = json(&batch(&vec![info(); 20]).unwrap());
+        assert_eq!(full["method"], "batch");
+        assert_eq!(full["params"]["requests"].as_array().unwrap().len(), 20);
+        assert_eq!(
+            full["params"]["requests"][0],
+            json!({"method": "info", "params": {}})
+        );
+    }
+
+    #[test]
+    fn only_a_mode_other_than_set_is_named() {
+        let hashes = ["h".to_owned()];
+        let set = json(&expire(&keys(), ExpireMode::Set, 1, &hashes));
+        assert!(set["params"].get("shorten").is_none() && set["params"].get("extend").is_none());
+        let shorten = json(&expire(&keys(), ExpireMode::Shorten, 1, &hashes));
+        assert_eq!(shorten["params"]["shorten"], true);
+    }
+}

@@ -83,7 +83,11 @@ fn confirm(
         let MemberOutcome::Done { signature, fields } = &member.outcome else {
             continue;
         };
-        let Some(text) = signed_text(fields).filter(|_| is_member(&member.node)) else {
+        // A key can stand in the answer twice, in digits of either case.
+        if !is_member(&member.node) || confirmed.nodes.contains(&member.node) {
+            continue;
+        }
+        let Some(text) = signed_text(fields) else {
             continue;
         };
         if verify_ed25519(&member.node, text.as_bytes(), signature) {
@@ -100,4 +104,111 @@ fn strings(list: &Value) -> Option<Vec<String>> {
         .iter()
         .map(|item| Some(item.as_str()?.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{AccountKeys, AccountSeed};
+    use crate::storage::answer;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    const HASH: &str = "tse7cPdGXVWduXXcEKR/FS0RYFBYv/dQ0HmjzQMyqQo";
+
+    fn node(byte: u8) -> AccountKeys {
+        AccountKeys::from_ed25519_seed(&[byte; 32])
+    }
+
+    fn sign(node: &AccountKeys, text: &str) -> String {
+        STANDARD.encode(node.sign(text.as_bytes()))
+    }
+
+    fn members(elements: Vec<(String, Value)>) -> Vec<Member> {
+        let swarm: serde_json::Map<String, Value> = elements.into_iter().collect();
+        answer::members("store", &json!({ "swarm": swarm })).unwrap()
+    }
+
+    fn stored(node: &AccountKeys, hash: &str) -> (String, Value) {
+        let element = json!({"hash": hash, "signature": sign(node, hash), "expiry": 1_000});
+        (hex::encode(node.ed25519_public()), element)
+    }
+
+    fn is_known(key: &[u8; 32]) -> bool {
+        (1..=5).any(|byte| node(byte).ed25519_public() == *key)
+    }
+
+    #[test]
+    fn only_members_that_signed_this_hash_count() {
+        let mut tampered = stored(&node(2), HASH);
+        tampered.1["signature"] = json!(sign(&node(2), "another"));
+        let mut renamed = stored(&node(3), HASH);
+        renamed.1["hash"] = json!("another");
+        let mut failed = stored(&node(4), HASH);
+        failed.1["failed"] = json!(1);
+        let borrowed = (
+            hex::encode(node(5).ed25519_public()),
+            stored(&node(1), HASH).1,
+        );
+        let stranger = stored(&node(9), HASH);
+        let answer = members(vec![
+            stored(&node(1), HASH),
+            tampered,
+            renamed,
+            failed,
+            borrowed,
+            stranger,
+        ]);
+        let confirmed = store(&answer, HASH, is_known);
+        assert_eq!(confirmed.nodes, [node(1).ed25519_public()]);
+        assert_eq!((confirmed.asked, confirmed.expiry), (6, Some(1_000)));
+    }
+
+    #[test]
+    fn a_member_named_twice_counts_once() {
+        let (key, element) = stored(&node(1), HASH);
+        let answer = members(vec![(key.to_uppercase(), element.clone()), (key, element)]);
+        assert_eq!(answer.len(), 2);
+        assert_eq!(store(&answer, HASH, is_known).nodes.len(), 1);
+    }
+
+    #[test]
+    fn deletions_are_signed_with_what_was_asked_and_what_was_done() {
+        let account = Identifier::from(
+            AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16])).account_id(),
+        );
+        let asked = ["b".to_owned(), "a".to_owned()];
+        let element = |deleted: &[&str], text: String| {
+            let signature = sign(&node(1), &text);
+            let element = json!({"deleted": deleted, "signature": signature});
+            members(vec![(hex::encode(node(1).ed25519_public()), element)])
+        };
+        // The signed list is sorted even where the answer's is not.
+        let good = element(&["b", "a"], format!("{account}baab"));
+        assert_eq!(delete(&good, &account, &asked, is_known).nodes.len(), 1);
+        let claims_more = element(&["a", "b"], format!("{account}baa"));
+        assert_eq!(
+            delete(&claims_more, &account, &asked, is_known).nodes.len(),
+            0
+        );
+    }
+
+    #[test]
+    fn expiries_are_signed_with_what_stayed() {
+        let account = Identifier::from(
+            AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16])).account_id(),
+        );
+        let asked = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let signature = sign(&node(1), &format!("{account}500abccab3"));
+        let element = |expiry: u64| {
+            let element = json!({"expiry": expiry, "updated": ["c"], "unchanged": {"ab": 3},
+                "signature": signature});
+            members(vec![(hex::encode(node(1).ed25519_public()), element)])
+        };
+        let confirmed = expire(&element(500), &account, &asked, is_known);
+        assert_eq!((confirmed.nodes.len(), confirmed.expiry), (1, Some(500)));
+        let confirmed = expire(&element(501), &account, &asked, is_known);
+        assert_eq!((confirmed.nodes.len(), confirmed.expiry), (0, None));
+    }
 }
