@@ -15,11 +15,11 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
-        // A clock before 1970 counts as 1970: clients then see 406, as from any node with a wrong clock.
+        // A clock that makes no sense counts as 1970: clients then see 406, as from any node with a wrong clock.
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(since.as_millis()).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/1.1 over TCP or TLS, as nodes and the seed serve it.
 //!
-//! Bounded: connections per listener, size and reading time of a body, idle time of a connection. A client
+//! Bounded: connections and running requests per listener, size and reading time of a body, idle time of a
+//! connection. A client
 //! that hangs up does not stop what its request began: official nodes finish it too.
 //! Facts: network.md 2.3, observed-nodes 19 and 22.
 
@@ -31,6 +32,8 @@ pub(crate) const SOFTWARE: &str = "Oxen Storage Server/2.8.0";
 
 /// Further connections wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 512;
+/// More requests at a time, those of clients that have hung up included, are answered 503.
+const MAX_RUNNING: usize = 1024;
 /// A connection without a request is closed after this time.
 const IDLE: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -99,6 +102,7 @@ pub(crate) async fn serve<S: Service>(
     service: Arc<S>,
 ) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let running = Arc::new(Semaphore::new(MAX_RUNNING));
     let mut connections = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -118,15 +122,15 @@ pub(crate) async fn serve<S: Service>(
                 continue;
             }
         };
-        let (tls, service) = (tls.clone(), Arc::clone(&service));
+        let (tls, service, running) = (tls.clone(), Arc::clone(&service), Arc::clone(&running));
         connections.spawn(async move {
             let _permit = permit;
             // Without it small answers wait for acknowledgements; a connection works either way.
             let _ = stream.set_nodelay(true);
             match tls {
-                None => connection(stream, from.ip(), service).await,
+                None => connection(stream, from.ip(), service, running).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => connection(stream, from.ip(), service).await,
+                    Ok(Ok(stream)) => connection(stream, from.ip(), service, running).await,
                     _ => debug!("TLS handshake failed"),
                 },
             }
@@ -138,17 +142,22 @@ async fn connection<S: Service>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     from: IpAddr,
     service: Arc<S>,
+    running: Arc<Semaphore>,
 ) {
     let handler = service_fn(move |request| {
-        let service = Arc::clone(&service);
+        let (service, running) = (Arc::clone(&service), Arc::clone(&running));
         async move {
-            let reply = match read(request, from).await {
-                Ok(call) => {
-                    let task = tokio::spawn(service.answer(call));
-                    task.await
-                        .unwrap_or_else(|_| Reply::text(500, "request failed"))
+            let reply = match (read(request, from).await, running.try_acquire_owned()) {
+                (Err(refusal), _) => refusal,
+                (Ok(_), Err(_)) => Reply::text(503, "Server busy, try again later"),
+                (Ok(call), Ok(permit)) => {
+                    let task = tokio::spawn(async move {
+                        let _permit = permit;
+                        service.answer(call).await
+                    });
+                    let failed = |_| Reply::text(500, "request failed");
+                    task.await.unwrap_or_else(failed)
                 }
-                Err(refusal) => refusal,
             };
             Ok::<_, Infallible>(reply.into_response())
         }

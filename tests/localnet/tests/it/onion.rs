@@ -176,6 +176,11 @@ async fn hops_say_in_plain_text_what_went_wrong() {
         let answer = plain(&net, 0, &replaced(index, false, true), keep).await;
         assert_eq!(answer, (400, "Invalid ciphertext".into()));
     }
+    // Without enc_type a layer is AES-GCM.
+    let without_type = |control: &mut Value| {
+        control.as_object_mut().unwrap().remove("enc_type");
+    };
+    assert_eq!(plain(&net, 0, &hops, without_type).await.0, 200);
     // hop_no is 12 at the guard, 15 at the destination: just allowed.
     assert_eq!(
         plain(&net, 0, &hops, |control| control["hop_no"] = json!(12))
