@@ -161,6 +161,37 @@ fn usable_point(key: &[u8; 32]) -> Option<EdwardsPoint> {
 mod tests {
     use super::*;
     use crate::test_rng::Counting;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_plaintext_survives(plaintext: Vec<u8>, server: [u8; 32]) {
+            let [a, b] = [1, 2].map(|byte| AccountKeys::from_ed25519_seed(&[byte; 32]));
+            for blinding in [Blinding::V15, Blinding::V25] {
+                let [from, to] = [&a, &b].map(|keys| BlindedKeys::new(blinding, keys, &server).id());
+                let sealed = encrypt(&mut Counting::default(), &a, &to, &server, &plaintext);
+                let opened = decrypt(&b, &from, &to, &server, &sealed.unwrap()).ok().unwrap();
+                prop_assert_eq!(&opened.plaintext, &plaintext);
+            }
+        }
+
+        #[test]
+        fn any_bytes_and_identifiers_get_an_answer(
+            mut message in prop::collection::vec(any::<u8>(), 0..150),
+            other: [u8; 32],
+        ) {
+            let (account, server) = (AccountKeys::from_ed25519_seed(&[1; 32]), [0x42; 32]);
+            if let Some(version) = message.first_mut() {
+                *version &= 1;
+            }
+            let own = BlindedKeys::new(Blinding::V15, &account, &server).id();
+            for prefix in [Prefix::Blinded15, Prefix::Blinded25, Prefix::Standard] {
+                let other = Identifier { prefix, key: other };
+                prop_assert!(decrypt(&account, &own, &other, &server, &message).is_err());
+                prop_assert!(decrypt(&account, &other, &own, &server, &message).is_err());
+            }
+        }
+    }
 
     #[test]
     fn both_parties_open_it_and_nobody_else() {

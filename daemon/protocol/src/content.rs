@@ -316,6 +316,7 @@ fn known<E: TryFrom<i32>>(name: &'static str, field: Option<i32>) -> Result<(), 
 mod tests {
     use super::*;
     use crate::identity::{AccountKeys, AccountSeed};
+    use proptest::prelude::*;
 
     fn id() -> AccountId {
         AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16])).account_id()
@@ -336,6 +337,25 @@ mod tests {
         wire::DataMessage {
             body: Some(body.into()),
             ..Default::default()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_survives(body in "\\PC{0,40}", name in prop::option::of("\\PC{1,20}"), time: u64) {
+            let content = parse(&text(&body, time, None, name.as_deref()));
+            prop_assert_eq!(content.sig_timestamp, Some(time));
+            match kind(&content) {
+                Ok(Kind::Text { body: read, sender_name, .. }) => {
+                    prop_assert_eq!(read, body);
+                    let name = name.map(|name| name.trim().to_owned());
+                    prop_assert_eq!(sender_name, name.filter(|name| !name.is_empty()));
+                }
+                other => {
+                    prop_assert_eq!(other, Err(ContentError::NothingToShow));
+                    prop_assert!(body.trim().is_empty());
+                }
+            }
         }
     }
 

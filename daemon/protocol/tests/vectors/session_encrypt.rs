@@ -1,10 +1,11 @@
 //! One-to-one and blinded encryption, and names of stored messages.
 
+use session_protocol::blinded_encrypt::{self, BlindedError};
 use session_protocol::blinding::{BlindedKeys, Blinding};
 use session_protocol::padding::unpad;
 use session_protocol::session_encrypt::{self, DecryptError};
 use session_protocol::storage::{Namespace, message_hash};
-use session_protocol::{AccountKeys, Identifier, blinded_encrypt};
+use session_protocol::{AccountKeys, Identifier};
 
 use crate::support::{Case, Replay, Report};
 
@@ -24,16 +25,7 @@ pub fn check(case: &Case<'_>, report: &mut Report) {
         Some("random") => random(case),
         Some("decrypt_must_fail") => must_fail(case),
         Some("blinded") => blinded(case),
-        Some("blinded_decrypt_must_fail") => {
-            let opened = blinded_encrypt::decrypt(
-                &case.keys("recipient_seed"),
-                &identifier(case, "sender_blinded_id"),
-                &identifier(case, "recipient_blinded_id"),
-                &case.array("server_pk"),
-                &case.bytes("ciphertext"),
-            );
-            assert!(opened.is_err());
-        }
+        Some("blinded_decrypt_must_fail") => blinded_must_fail(case),
         Some("padding160") => {
             assert_eq!(unpad(&case.bytes("padded")), case.bytes("unpadded"));
         }
@@ -108,11 +100,7 @@ fn must_fail(case: &Case<'_>) {
 }
 
 fn blinded(case: &Case<'_>) {
-    let blinding = match case.number("kind") {
-        15 => Blinding::V15,
-        25 => Blinding::V25,
-        other => panic!("unknown blinding {other}"),
-    };
+    let blinding = blinding_of(case);
     let server = case.array("server_pk");
     let (sender, recipient) = (case.keys("sender_seed"), case.keys("recipient_seed"));
     let from = BlindedKeys::new(blinding, &sender, &server).id();
@@ -132,4 +120,31 @@ fn blinded(case: &Case<'_>) {
         assert_eq!(opened.sender, sender.account_id());
         assert_eq!(opened.sender, case.account_id("sender_id"));
     }
+}
+
+fn blinding_of(case: &Case<'_>) -> Blinding {
+    match case.number("kind") {
+        15 => Blinding::V15,
+        25 => Blinding::V25,
+        other => panic!("unknown blinding {other}"),
+    }
+}
+
+fn blinded_must_fail(case: &Case<'_>) {
+    let (recipient, server) = (case.keys("recipient_seed"), case.array("server_pk"));
+    let (from, to) = (
+        identifier(case, "sender_blinded_id"),
+        identifier(case, "recipient_blinded_id"),
+    );
+    let prefix = blinding_of(case).prefix();
+    assert_eq!((from.prefix, to.prefix), (prefix, prefix));
+    let ciphertext = case.bytes("ciphertext");
+    let error = blinded_encrypt::decrypt(&recipient, &from, &to, &server, &ciphertext).err();
+    let expected = match case.text("note") {
+        "bitflip" | "claimed_other_sender" | "wrong_recipient" => BlindedError::DoesNotOpen,
+        "bad_version" => BlindedError::UnknownVersion,
+        "short" => BlindedError::TooShort,
+        other => panic!("unknown note {other}"),
+    };
+    assert_eq!(error, Some(expected));
 }
