@@ -218,10 +218,15 @@ async fn accept(
     .fetch_one(&mut *connection)
     .await?;
     let peer = recipient.to_string();
-    let conversation = conversations::ensure(&mut *connection, &own, &[peer.clone()], network_now)
-        .await?
-        .pop()
-        .ok_or(sqlx::Error::RowNotFound)?;
+    let conversation = conversations::ensure(
+        &mut *connection,
+        &own,
+        std::slice::from_ref(&peer),
+        network_now,
+    )
+    .await?
+    .pop()
+    .ok_or(sqlx::Error::RowNotFound)?;
     let to_self = recipient == own;
     let message = NewMessage {
         public_id: opaque_id(),

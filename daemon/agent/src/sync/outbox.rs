@@ -273,9 +273,7 @@ async fn failed(
     let attempts = item.attempts + i64::from(error.had_path());
     let reason = if item.bytes.is_empty() {
         Some("RECIPIENT_INVALID")
-    } else if error.is_permanent() {
-        Some(error.reason())
-    } else if attempts >= ATTEMPTS {
+    } else if error.is_permanent() || attempts >= ATTEMPTS {
         Some(error.reason())
     } else if now_ms - item.created_ms > PATIENCE_MS {
         Some("WAITED_TOO_LONG")

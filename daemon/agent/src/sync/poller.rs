@@ -64,12 +64,15 @@ impl Poller {
 
 async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
     let mut status = context.network.watch();
+    // The first poll follows the start, or the first path.
+    let mut first = status.borrow_and_update().path_count > 0;
     loop {
         let mut asked = Vec::new();
         tokio::select! {
             biased;
             () = context.stopped() => break,
             Some(request) = queue.recv() => asked.push(request),
+            () = std::future::ready(()), if std::mem::take(&mut first) => {}
             () = tokio::time::sleep(pause(&context)) => {}
             // A path that has just come up is worth a poll.
             Ok(()) = status.changed() => {

@@ -292,7 +292,7 @@ async fn write(
     let mut refused: BTreeMap<&'static str, i64> = BTreeMap::new();
     for item in items.iter().filter(|item| new.contains(&item.stored.hash)) {
         match &item.judged {
-            Judged::Entry(entry) => entries.push((entry, &item.stored)),
+            Judged::Entry(entry) => entries.push((&**entry, &item.stored)),
             Judged::Refused(reason) => *refused.entry(reason).or_default() += 1,
             Judged::Quarantine(reason) => quarantined.push(Quarantined {
                 hash: item.stored.hash.clone(),
@@ -315,7 +315,7 @@ async fn write(
 async fn add_entries(
     connection: &mut SqliteConnection,
     own: &AccountId,
-    entries: &[(&Box<Entry>, &StoredMessage)],
+    entries: &[(&Entry, &StoredMessage)],
     now_ms: i64,
 ) -> Result<u32, StoreError> {
     let peers: HashSet<String> = entries
