@@ -1,12 +1,15 @@
 //! AccountService.
 
+use std::sync::Arc;
+
+use session_protocol::AccountSeed;
 use session_protocol::phrase::{self, PhraseError};
 use sessiond_proto::v1::account_service_server::AccountService;
 use sessiond_proto::v1::{self, AccountState};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::error::{from_agent, invalid};
+use super::error::{from_agent, invalid, status};
 use super::{Api, message};
 use crate::account::Account;
 use crate::agent::State;
@@ -43,6 +46,28 @@ fn phrase_error(error: PhraseError) -> Status {
     invalid(error.reason(), error.to_string())
 }
 
+impl Api {
+    /// In a task of its own: a caller that hangs up cannot leave an account half made.
+    async fn create(
+        &self,
+        seed: Option<AccountSeed>,
+        name: String,
+        token: String,
+    ) -> Result<Arc<Account>, Status> {
+        let agent = Arc::clone(&self.agent);
+        tokio::spawn(async move { agent.create_account(seed, name, token).await })
+            .await
+            .map_err(|_| {
+                status(
+                    Code::Internal,
+                    "CREATION_BROKE_OFF",
+                    "the creation broke off",
+                )
+            })?
+            .map_err(from_agent)
+    }
+}
+
 #[tonic::async_trait]
 impl AccountService for Api {
     async fn create_account(
@@ -71,11 +96,7 @@ impl AccountService for Api {
         let name = display_name(&request.display_name)?;
         let token = message::optional_token(request.client_token)?;
         let seed = phrase::decode(&text).map_err(phrase_error)?;
-        let account = self
-            .agent
-            .create_account(Some(seed), name, token)
-            .await
-            .map_err(from_agent)?;
+        let account = self.create(Some(seed), name, token).await?;
         Ok(Response::new(v1::RestoreAccountResponse {
             account: Some(describe(&account)),
         }))

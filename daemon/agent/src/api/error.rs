@@ -26,6 +26,10 @@ pub fn invalid(reason: &str, message: impl Into<String>) -> Status {
 }
 
 pub fn from_store(error: StoreError) -> Status {
+    store(&error)
+}
+
+fn store(error: &StoreError) -> Status {
     let text = error.to_string();
     match error {
         StoreError::TokenReused => status(Code::AlreadyExists, "CLIENT_TOKEN_REUSED", text),
@@ -81,10 +85,10 @@ pub fn from_network(error: &NetworkError) -> Status {
     }
 }
 
-pub fn from_poll(error: PollError) -> Status {
+pub fn from_poll(error: &PollError) -> Status {
     match error {
-        PollError::Network(error) => from_network(&error),
-        PollError::Store(error) => from_store(error),
+        PollError::Network(error) => from_network(error),
+        PollError::Store(error) => store(error),
     }
 }
 

@@ -10,6 +10,7 @@ mod event;
 mod message;
 mod network;
 mod page;
+mod peer;
 pub mod server;
 
 use std::sync::Arc;

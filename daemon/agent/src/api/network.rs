@@ -95,7 +95,7 @@ impl NetworkService for Api {
                 new_message_count: polled.new_messages,
                 poll_time: timestamp(polled.at_ms),
             })),
-            Some(Err(error)) => Err(from_poll(error)),
+            Some(Err(error)) => Err(from_poll(&error)),
             None => Err(status(
                 tonic::Code::Unavailable,
                 "STOPPING",

@@ -9,8 +9,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use rustix::process::geteuid;
 use sessiond_proto::FILE_DESCRIPTOR_SET;
 use sessiond_proto::v1::{
     account_service_server::AccountServiceServer,
@@ -20,10 +18,10 @@ use sessiond_proto::v1::{
 };
 use tokio::net::UnixListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
 use super::Api;
+use super::peer::peers;
 use crate::platform::create_private_dir;
 
 /// Largest request.
@@ -64,24 +62,6 @@ pub async fn serve(
     api: Api,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let own = geteuid().as_raw();
-    // A stranger's connection is closed before it is read; an accept that fails (too many files) is tried again.
-    let peers = UnixListenerStream::new(listener).filter_map(move |stream| {
-        let accepted = match stream {
-            Ok(stream) => match stream.peer_cred() {
-                Ok(peer) if peer.uid() == own => Some(Ok::<_, io::Error>(stream)),
-                _ => {
-                    tracing::warn!("a connection of another user was closed");
-                    None
-                }
-            },
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                None
-            }
-        };
-        std::future::ready(accepted)
-    });
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<MessageServiceServer<Api>>().await;
     let reflect = || {
@@ -106,7 +86,7 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflect().build_v1()?)
         .add_service(reflect().build_v1alpha()?)
-        .serve_with_incoming_shutdown(peers, async move {
+        .serve_with_incoming_shutdown(peers(listener), async move {
             drop(stopping.wait_for(|stop| *stop).await);
         });
     tokio::select! {

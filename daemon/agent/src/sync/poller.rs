@@ -2,6 +2,7 @@
 //!
 //! Facts: network.md 7.1 and 7.2; intervals come from the network's configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use session_network::NetworkError;
@@ -39,7 +40,10 @@ pub struct Polled {
     pub at_ms: i64,
 }
 
-type Request = oneshot::Sender<Result<Polled, PollError>>;
+/// The same poll may have been asked for by several.
+pub type Outcome = Result<Polled, Arc<PollError>>;
+
+type Request = oneshot::Sender<Outcome>;
 
 /// Asks the poller to poll now.
 #[derive(Clone)]
@@ -55,7 +59,7 @@ impl Poller {
     }
 
     /// Polls now and waits for the outcome. `None` when the agent stops.
-    pub async fn poll(&self) -> Option<Result<Polled, PollError>> {
+    pub async fn poll(&self) -> Option<Outcome> {
         let (answer, outcome) = oneshot::channel();
         self.requests.send(answer).await.ok()?;
         outcome.await.ok()
@@ -90,21 +94,13 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
             () = context.stopped() => break,
             outcome = poll(&context) => outcome,
         };
-        match outcome {
-            Ok(polled) => asked
-                .into_iter()
-                .for_each(|request| drop(request.send(Ok(polled)))),
-            Err(error) => {
-                tracing::debug!(%error, "a poll failed");
-                let mut asked = asked.into_iter();
-                // Errors cannot be copied; all but one caller learn the reason alone.
-                for request in asked.by_ref().skip(1) {
-                    drop(request.send(Err(PollError::Network(NetworkError::Timeout))));
-                }
-                if let Some(request) = asked.next() {
-                    drop(request.send(Err(error)));
-                }
-            }
+        let outcome = outcome.map_err(|error| {
+            tracing::debug!(%error, "a poll failed");
+            Arc::new(error)
+        });
+        for request in asked {
+            // Whoever asked may have gone away.
+            drop(request.send(outcome.clone()));
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use session_network::StoredMessage;
-use session_protocol::content::{self, Kind};
+use session_protocol::content::{self, ContentError, Kind};
 use session_protocol::storage::Namespace;
 use session_protocol::{AccountId, AccountKeys, envelope};
 use session_wire::Content;
@@ -86,10 +86,9 @@ pub async fn apply(context: &Context, unit: Unit) -> Result<u32, StoreError> {
         own: context.account_id(),
         place: unit.place,
         node: unit.node,
-        cursor,
         now_ms: context.now_ms(),
     };
-    commit(&context.db, Arc::new(batch), items).await
+    commit(&context.db, Arc::new(batch), Some(cursor), items).await
 }
 
 /// Those the database has not dealt with. A hint that saves work; the transaction decides.
@@ -153,6 +152,8 @@ fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
     };
     let kind = match content::kind(&opened.content) {
         Ok(kind) => kind,
+        // Perhaps a kind of a later version.
+        Err(error @ ContentError::NoKind) => return Judged::Quarantine(error.reason()),
         Err(error) => return Judged::Refused(error.reason()),
     };
     let own = keys.account_id();
@@ -214,22 +215,26 @@ struct Batch {
     own: AccountId,
     place: Place,
     node: [u8; 32],
-    cursor: (String, i64),
     now_ms: i64,
 }
 
-/// Commits items; on a fault of the data halves them until the one at fault is alone.
-fn commit<'a>(
-    db: &'a AccountDb,
+/// Hash after which the node continues, and when the node drops that message, ms.
+type NodeCursor = (String, i64);
+
+/// Commits items; on a fault of the data halves them until the one at fault is alone. The cursor moves with the last
+/// part alone: after a crash between two parts the rest is read again.
+fn commit(
+    db: &AccountDb,
     batch: Arc<Batch>,
+    cursor: Option<NodeCursor>,
     items: Vec<Item>,
-) -> BoxFuture<'a, Result<u32, StoreError>> {
+) -> BoxFuture<'_, Result<u32, StoreError>> {
     Box::pin(async move {
-        let (shared, copy) = (Arc::clone(&batch), items.clone());
+        let (shared, copy, at) = (Arc::clone(&batch), items.clone(), cursor.clone());
         let outcome = db
             .writer()
             .unit(move |connection| {
-                Box::pin(async move { write(connection, &shared, &copy).await })
+                Box::pin(async move { write(connection, &shared, at, &copy).await })
             })
             .await;
         match outcome {
@@ -237,13 +242,13 @@ fn commit<'a>(
                 let mut items = items;
                 if items.len() > 1 {
                     let second = items.split_off(items.len() / 2);
-                    let first = commit(db, Arc::clone(&batch), items).await?;
-                    return Ok(first + commit(db, batch, second).await?);
+                    let first = commit(db, Arc::clone(&batch), None, items).await?;
+                    return Ok(first + commit(db, batch, cursor, second).await?);
                 }
                 match items.first_mut() {
                     Some(item) if !matches!(item.judged, Judged::Quarantine(_)) => {
                         item.judged = Judged::Quarantine("CANNOT_BE_STORED");
-                        commit(db, batch, items).await
+                        commit(db, batch, cursor, items).await
                     }
                     _ => Err(error),
                 }
@@ -272,13 +277,13 @@ fn is_fault_of_data(error: &StoreError) -> bool {
 async fn write(
     connection: &mut SqliteConnection,
     batch: &Batch,
+    cursor: Option<NodeCursor>,
     items: &[Item],
 ) -> Result<u32, StoreError> {
     let Batch {
         own,
         place,
         node,
-        cursor,
         now_ms,
     } = batch;
     let hashes: Vec<(&str, i64)> = items
@@ -304,7 +309,9 @@ async fn write(
     let added = add_entries(&mut *connection, own, &entries, *now_ms).await?;
     received::quarantine(&mut *connection, place, &quarantined, *now_ms).await?;
     received::count(&mut *connection, &refused).await?;
-    received::set_cursor(&mut *connection, place, node, &cursor.0, cursor.1).await?;
+    if let Some((hash, expires_ms)) = cursor {
+        received::set_cursor(&mut *connection, place, node, &hash, expires_ms).await?;
+    }
     sqlx::query("UPDATE meta SET last_now_ms = max(last_now_ms, ?) WHERE id = 1")
         .bind(now_ms)
         .execute(connection)
