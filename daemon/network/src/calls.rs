@@ -35,6 +35,10 @@ const MAX_TEXT: usize = 200;
 /// Makes the request for a member at a network time, ms.
 pub(crate) type Make<'a> = dyn Fn(u64, &NodeKey) -> Result<Request, NetworkError> + Sync + 'a;
 
+/// Whether an answer is good enough, given the known members of the swarm.
+pub(crate) type Accept<'a> =
+    dyn Fn(&Value, &HashSet<NodeKey>) -> Result<(), NetworkError> + Sync + 'a;
+
 /// A request to a swarm.
 pub(crate) struct Call<'a> {
     pub(crate) owner: &'a Identifier,
@@ -48,7 +52,7 @@ pub(crate) struct Call<'a> {
     pub(crate) batch: Option<usize>,
     pub(crate) make: &'a Make<'a>,
     /// Whether an answer is good enough to end the call; another member is tried otherwise.
-    pub(crate) accept: &'a (dyn Fn(&Value, &HashSet<NodeKey>) -> Result<(), NetworkError> + Sync),
+    pub(crate) accept: &'a Accept<'a>,
 }
 
 /// A successful answer.
@@ -107,6 +111,7 @@ impl Engine {
                 &members,
                 call.first.as_ref(),
                 &asked,
+                self.local_ms(),
             );
             let Some((route, node)) = chosen else {
                 return Err(failure.unwrap_or(NetworkError::NoSwarm));
@@ -201,7 +206,8 @@ impl Engine {
         for _ in 0..ATTEMPTS {
             let limit = self.config.times.request;
             let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
-            let chosen = lock(&self.state).choose_any(&mut random::system(), &asked);
+            let chosen =
+                lock(&self.state).choose_any(&mut random::system(), &asked, self.local_ms());
             let Some((route, node)) = chosen.filter(|_| !limit.is_zero()) else {
                 return Err(failure);
             };

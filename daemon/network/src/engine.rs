@@ -26,7 +26,7 @@ use crate::transport::{Transport, TransportError};
 /// Nodes asked for the time when our timestamps are refused.
 const CLOCK_SOURCES: usize = 3;
 
-/// A clock offset that moved by less than this is not saved again, ms.
+/// A clock offset that moved by less than this is neither told nor saved, ms.
 const OFFSET_NOISE: u64 = 500;
 
 /// Why a request over a path has no usable answer.
@@ -98,8 +98,17 @@ impl Engine {
         // Under the lock, so that an older status never overtakes a newer one.
         let status = state.status();
         self.status.send_if_modified(|shown| {
-            let changed = *shown != status;
-            *shown = status;
+            // The offset moves a little with every answer, which interests nobody.
+            let moved = shown.clock_offset_ms.abs_diff(status.clock_offset_ms) >= OFFSET_NOISE;
+            let clock_offset_ms = status.clock_offset_ms;
+            let changed = moved
+                || Status {
+                    clock_offset_ms,
+                    ..*shown
+                } != status;
+            if changed {
+                *shown = status;
+            }
             changed
         });
         result
@@ -227,7 +236,8 @@ impl Engine {
         let mut asked = Asked::default();
         let mut chosen = Vec::new();
         for _ in 0..CLOCK_SOURCES {
-            let Some((route, node)) = lock(&self.state).choose_any(&mut random::system(), &asked)
+            let Some((route, node)) =
+                lock(&self.state).choose_any(&mut random::system(), &asked, self.local_ms())
             else {
                 break;
             };

@@ -34,7 +34,7 @@ const IDLE_CONNECTIONS: usize = 4;
 type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// HTTP/1.1 over TLS, with connections to guards kept open between requests.
-pub(crate) struct HttpsTransport {
+pub struct HttpsTransport {
     connect: Duration,
     clients: Mutex<Option<Clients>>,
 }
@@ -48,7 +48,8 @@ struct Clients {
 }
 
 impl HttpsTransport {
-    pub(crate) fn new(connect: Duration) -> Self {
+    /// A transport that waits as long as `connect` for a TCP connection.
+    pub fn new(connect: Duration) -> Self {
         let clients = tls::client_config(Accept::Any).ok().map(|config| Clients {
             pooled: client(config.clone(), connect, IDLE_CONNECTIONS),
             fresh: client(config, connect, 0),
@@ -92,10 +93,7 @@ impl Transport for HttpsTransport {
             let uri: Uri = format!("https://{guard}/onion_req/v2")
                 .parse()
                 .map_err(|_| TransportError::Unreachable)?;
-            match post(&clients.pooled, uri.clone(), None, body.clone()).await {
-                Err(TransportError::Broken) => post(&clients.fresh, uri, None, body).await,
-                outcome => outcome,
-            }
+            post_twice(&clients, uri, body).await
         }
         .boxed()
     }
@@ -129,6 +127,14 @@ impl Transport for HttpsTransport {
 
     fn close(&self) {
         lock(&self.clients).take();
+    }
+}
+
+/// A connection from the pool may turn out to be dead; a new one is tried once.
+async fn post_twice(clients: &Clients, uri: Uri, body: Bytes) -> Result<Reply, TransportError> {
+    match post(&clients.pooled, uri.clone(), None, body.clone()).await {
+        Err(TransportError::Broken) => post(&clients.fresh, uri, None, body).await,
+        outcome => outcome,
     }
 }
 
@@ -175,17 +181,114 @@ fn reason(error: &ClientError) -> TransportError {
 fn is_certificate(error: &ClientError) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if matches!(
-            inner.or_else(|| error.downcast_ref()),
-            Some(rustls::Error::InvalidCertificate(_))
-        ) {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return true;
         }
-        next = error.source();
+        // An I/O error's source is that of what it wraps, so that would be skipped.
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        };
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+    fn clients() -> Clients {
+        let transport = HttpsTransport::new(Duration::from_secs(10));
+        transport.clients().unwrap()
+    }
+
+    /// Reads one request of a known body.
+    async fn request(stream: &mut TcpStream) -> bool {
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"body") {
+            match stream.read_buf(&mut seen).await {
+                Ok(0) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+        true
+    }
+
+    async fn server() -> (TcpListener, Uri) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap());
+        (listener, uri.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_breaks_is_replaced_once() {
+        let (listener, uri) = server().await;
+        let served = tokio::spawn(async move {
+            let (mut first, _) = listener.accept().await.unwrap();
+            assert!(request(&mut first).await);
+            first.write_all(ANSWER).await.unwrap();
+            // The second request arrives on the same connection, which then breaks.
+            assert!(request(&mut first).await);
+            drop(first);
+            let (mut second, _) = listener.accept().await.unwrap();
+            assert!(request(&mut second).await);
+            second.write_all(ANSWER).await.unwrap();
+        });
+        let clients = clients();
+        for _ in 0..2 {
+            let reply = post_twice(&clients, uri.clone(), "body".into())
+                .await
+                .unwrap();
+            assert_eq!((reply.status, &reply.body[..]), (200, &b"ok"[..]));
+        }
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_always_breaks_off_is_asked_twice_and_no_more() {
+        let (listener, uri) = server().await;
+        let served = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert!(request(&mut stream).await);
+            }
+            listener
+        });
+        let outcome = post_twice(&clients(), uri, "body".into()).await;
+        assert_eq!(outcome.unwrap_err(), TransportError::Broken);
+        // Bound until here, so that a third try would have waited for an answer.
+        drop(served.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_cut_off() {
+        let (listener, uri) = server().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            let head = b"HTTP/1.1 200 OK\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            while stream.write_all(&[0; 65_536]).await.is_ok() {}
+        });
+        let outcome = post_twice(&clients(), uri, "body".into()).await;
+        assert_eq!(outcome.unwrap_err(), TransportError::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_told_apart() {
+        let (listener, uri) = server().await;
+        drop(listener);
+        let outcome = post_twice(&clients(), uri, "body".into()).await;
+        assert_eq!(outcome.unwrap_err(), TransportError::Unreachable);
+        let transport = HttpsTransport::new(Duration::from_secs(10));
+        transport.close();
+        let guard = SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1);
+        let outcome = transport.onion(guard, Bytes::new()).await;
+        assert_eq!(outcome.unwrap_err(), TransportError::Closed);
+    }
 }

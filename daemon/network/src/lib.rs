@@ -37,6 +37,7 @@ pub use cache::{Cache, CacheRecord, MemoryCache};
 pub use clock::{Clock, SystemClock};
 pub use config::{ConfigError, NetworkConfig, Seed};
 pub use error::NetworkError;
+pub use https::HttpsTransport;
 pub use network::Network;
 pub use session_protocol::storage::answer::StoredMessage;
 pub use status::{ConnectionState, HopInfo, PathInfo, Status};

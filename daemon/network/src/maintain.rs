@@ -175,12 +175,13 @@ impl<'a> Maintenance<'a> {
     }
 
     async fn build(&self) {
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             let now = self.engine.local_ms();
+            let insist = attempt == 0;
             let diversity = self.engine.config.subnet_diversity;
-            let begun = self
-                .engine
-                .update(|state| state.begin_build(&mut random::system(), diversity, now, None));
+            let begun = self.engine.update(|state| {
+                state.begin_build(&mut random::system(), diversity, now, insist, None)
+            });
             let Some(route) = begun else {
                 return;
             };
@@ -252,7 +253,7 @@ impl<'a> Maintenance<'a> {
             let now = self.engine.local_ms();
             let diversity = self.engine.config.subnet_diversity;
             let begun = self.engine.update(|state| {
-                state.begin_build(&mut random::system(), diversity, now, Some(old))
+                state.begin_build(&mut random::system(), diversity, now, false, Some(old))
             });
             let Some(route) = begun else {
                 continue;

@@ -41,12 +41,13 @@ pub(crate) async fn from_nodes(engine: &Engine) -> Option<Vec<Node>> {
 }
 
 fn choose(engine: &Engine) -> Vec<(Route, Node)> {
+    let now = engine.local_ms();
     let state = lock(&engine.state);
     let mut asked = Asked::default();
     let mut subnets = HashSet::new();
     let mut chosen = Vec::new();
     while chosen.len() < SOURCES {
-        let Some((route, node)) = state.choose_any(&mut random::system(), &asked) else {
+        let Some((route, node)) = state.choose_any(&mut random::system(), &asked, now) else {
             break;
         };
         asked.refused.insert(node.ed25519);

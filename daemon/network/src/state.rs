@@ -59,6 +59,9 @@ pub(crate) struct State {
     resting: HashMap<NodeKey, u64>,
     /// When an answer last came, local ms.
     heard_ms: Option<u64>,
+    /// Nodes from which nothing came in time as destinations: over which path, and until when others are asked
+    /// before them, local ms.
+    silent: HashMap<NodeKey, (String, u64)>,
 }
 
 impl State {
@@ -101,6 +104,7 @@ impl State {
     pub(crate) fn replace_pool(&mut self, pool: Pool, now_ms: u64) {
         self.pool = pool;
         self.swarms.clear();
+        self.silent.clear();
         self.guards.retain(&self.pool, now_ms);
         let gone: Vec<String> = self
             .paths
@@ -124,16 +128,26 @@ impl State {
     }
 
     /// Chooses hops for a new path and reserves them until [`State::end_build`]. With `replacing`, the guard is
-    /// that path's and the other hops are new.
+    /// that path's and the other hops are new. With `insist` and no path at all, known guards are tried although
+    /// they did not answer a moment ago: most likely it was this machine that was offline, and every new guard
+    /// would learn its address.
     pub(crate) fn begin_build<R: Rng + ?Sized>(
         &mut self,
         rng: &mut R,
         diversity: bool,
         now_ms: u64,
+        insist: bool,
         replacing: Option<&Route>,
     ) -> Option<Route> {
         self.resting.retain(|_, until| *until > now_ms);
-        let resting: Vec<NodeKey> = self.resting.keys().copied().collect();
+        let insist = insist && self.paths.all().is_empty();
+        let known = self.guards.keys();
+        let resting: Vec<NodeKey> = self
+            .resting
+            .keys()
+            .filter(|key| !(insist && known.contains(key)))
+            .copied()
+            .collect();
         let keep = replacing.map(|route| route.hops[0].ed25519);
         let in_use: Vec<Node> = self
             .paths
@@ -145,7 +159,7 @@ impl State {
             .filter(|node| Some(node.ed25519) != keep)
             .cloned()
             .collect();
-        let mut guards = self.guards.keys();
+        let mut guards = known;
         if let Some(keep) = keep {
             guards.retain(|key| *key != keep);
             guards.insert(0, keep);
@@ -218,6 +232,7 @@ impl State {
             self.guards_changed |= self.guards.worked(route.hops[0].ed25519, now_ms);
         }
         self.pool.forgive(target);
+        self.silent.remove(target);
     }
 
     /// A request over a path in use failed. Returns whether there is something to repair.
@@ -257,6 +272,7 @@ impl State {
                     path.suspect = true;
                 }
                 self.strike_path(route);
+                self.silence(route, target, now_ms, rest);
                 true
             }
             Fault::Busy => false,
@@ -305,14 +321,15 @@ impl State {
         }
     }
 
-    /// A member of the swarm of `owner` and a path to it. Members that refused are left out; those asked before
-    /// come last, as do those with strikes; `first` comes first.
+    /// One of `members` and a path to it. Those that refused are left out; those asked before come last, as do
+    /// silent ones and those with strikes; `first` comes first.
     pub(crate) fn choose_member<R: Rng + ?Sized>(
         &self,
         rng: &mut R,
         members: &HashSet<NodeKey>,
         first: Option<&NodeKey>,
         asked: &Asked,
+        now_ms: u64,
     ) -> Option<(Route, Node)> {
         let mut candidates: Vec<&Node> = members
             .iter()
@@ -323,6 +340,7 @@ impl State {
         candidates.sort_by_key(|node| {
             (
                 asked.tried.contains(&node.ed25519),
+                self.is_silent(&node.ed25519, now_ms),
                 !self.pool.is_usable(&node.ed25519),
                 first != Some(&node.ed25519),
             )
@@ -338,9 +356,10 @@ impl State {
         &self,
         rng: &mut R,
         asked: &Asked,
+        now_ms: u64,
     ) -> Option<(Route, Node)> {
         let all: HashSet<NodeKey> = self.pool.usable().map(|node| node.ed25519).collect();
-        self.choose_member(rng, &all, None, asked)
+        self.choose_member(rng, &all, None, asked, now_ms)
     }
 
     /// A random node that is not on this path, for its `info`.
@@ -373,6 +392,21 @@ impl State {
         true
     }
 
+    /// Nothing came from a destination. Over one path it may be the path; over two it is the destination
+    /// (network.md 11, 504).
+    fn silence(&mut self, route: &Route, target: &NodeKey, now_ms: u64, rest: Duration) {
+        let until = now_ms.saturating_add(millis(rest));
+        let before = self.silent.insert(*target, (route.id.clone(), until));
+        if before.is_some_and(|(path, _)| path != route.id) {
+            self.pool.strike(target);
+        }
+    }
+
+    fn is_silent(&self, key: &NodeKey, now_ms: u64) -> bool {
+        let silent = self.silent.get(key);
+        silent.is_some_and(|(_, until)| *until > now_ms)
+    }
+
     /// A hop is said to be gone. A guard that says so again and again is itself suspected.
     fn gone(&mut self, route: &Route, key: &NodeKey) {
         self.pool.ban(key);
@@ -382,8 +416,8 @@ impl State {
     /// A guard did not answer. While nothing else answers either, the machine is offline and the guard is not to
     /// blame.
     fn unreachable(&mut self, guard: &NodeKey, now_ms: u64, rest: Duration) {
-        let rest = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
-        self.resting.insert(*guard, now_ms.saturating_add(rest));
+        let until = now_ms.saturating_add(millis(rest));
+        self.resting.insert(*guard, until);
         let online = self
             .heard_ms
             .is_some_and(|heard| now_ms.saturating_sub(heard) < HEARD_MS);
@@ -398,6 +432,10 @@ impl State {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What one call has tried.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
@@ -410,208 +448,4 @@ pub(crate) struct Asked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pool::tests::node;
-
-    const REST: Duration = Duration::from_secs(60);
-
-    fn state(nodes: u8) -> State {
-        let mut state = State::default();
-        state.replace_pool(Pool::new((1..=nodes).map(node).collect(), 0, false), 0);
-        state
-    }
-
-    fn build(state: &mut State) -> Route {
-        let route = state
-            .begin_build(&mut random::system(), true, 0, None)
-            .unwrap();
-        state.end_build(&route);
-        state.built(&route, None, Duration::from_millis(5), 0);
-        route
-    }
-
-    fn stranger(state: &State, route: &Route) -> NodeKey {
-        state
-            .choose_beside(&mut random::system(), route)
-            .unwrap()
-            .ed25519
-    }
-
-    #[test]
-    fn two_paths_are_wanted_and_disjoint() {
-        let mut state = state(12);
-        assert_eq!(state.status().state, ConnectionState::Connecting);
-        assert_eq!(state.missing(), 2);
-        let first = state
-            .begin_build(&mut random::system(), true, 0, None)
-            .unwrap();
-        let second = state
-            .begin_build(&mut random::system(), true, 0, None)
-            .unwrap();
-        assert_eq!(state.missing(), 0);
-        assert!(first.hops.iter().all(|hop| !second.contains(&hop.ed25519)));
-        state.end_build(&first);
-        assert_eq!(state.missing(), 1);
-        state.built(&first, None, Duration::ZERO, 0);
-        assert_eq!(state.status().state, ConnectionState::Connected);
-        assert!(state.guards_changed);
-    }
-
-    #[test]
-    fn an_unreachable_guard_ends_its_path_at_once_and_rests() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let target = stranger(&state, &route);
-        assert!(state.failed(&route, &target, Fault::GuardUnreachable, 0, REST));
-        assert_eq!(state.status().path_count, 0);
-        let next = state
-            .begin_build(&mut random::system(), true, 59_999, None)
-            .unwrap();
-        assert_ne!(next.hops[0], route.hops[0]);
-        state.end_build(&next);
-        let again = state
-            .begin_build(&mut random::system(), true, 60_000, None)
-            .unwrap();
-        assert_eq!(again.hops[0], route.hops[0]);
-    }
-
-    #[test]
-    fn being_offline_is_no_guards_fault() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let guard = route.hops[0].ed25519;
-        for round in 1..20 {
-            let later = HEARD_MS * round;
-            state.failed(&route, &[99; 32], Fault::GuardUnreachable, later, REST);
-        }
-        assert!(state.pool.is_usable(&guard));
-        assert_eq!(state.guards.keys(), [guard]);
-    }
-
-    #[test]
-    fn a_named_hop_goes_and_a_stranger_costs_a_strike() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let target = stranger(&state, &route);
-        // Neither on the path nor the target: whoever says so lies about something.
-        for _ in 0..2 {
-            assert!(!state.failed(&route, &target, Fault::NodeGone([99; 32]), 0, REST));
-        }
-        let middle = route.hops[1].ed25519;
-        assert!(state.failed(&route, &target, Fault::NodeGone(middle), 0, REST));
-        assert!(!state.pool.is_usable(&middle));
-        assert!(state.pool.is_usable(&route.hops[0].ed25519));
-        assert_eq!(state.status().path_count, 0);
-    }
-
-    #[test]
-    fn plain_answers_about_the_target_spare_the_path() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let target = stranger(&state, &route);
-        for _ in 0..3 {
-            assert!(!state.failed(&route, &target, Fault::NodeGone(target), 0, REST));
-        }
-        assert!(!state.pool.is_usable(&target));
-        assert_eq!(state.status().path_count, 1);
-    }
-
-    #[test]
-    fn the_third_plain_failure_drops_the_path_and_blames_the_hops_behind_the_guard() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let target = stranger(&state, &route);
-        assert!(!state.failed(&route, &target, Fault::Plain, 0, REST));
-        assert!(!state.failed(&route, &target, Fault::NotFromDestination, 0, REST));
-        assert!(state.failed(&route, &target, Fault::Plain, 0, REST));
-        assert_eq!(state.status().path_count, 0);
-        assert_eq!(state.guards.keys(), [route.hops[0].ed25519]);
-    }
-
-    #[test]
-    fn a_timeout_puts_the_path_under_suspicion_until_it_answers() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let target = stranger(&state, &route);
-        assert!(state.failed(&route, &target, Fault::Timeout, 0, REST));
-        assert!(state.paths.all()[0].suspect);
-        state.answered(&route, &target, Duration::ZERO, true, 1);
-        assert!(!state.paths.all()[0].suspect);
-        state.failed(&route, &target, Fault::Timeout, 0, REST);
-        state.probe_failed(&route, &target, Fault::Timeout, 0, REST);
-        assert_eq!(state.status().path_count, 0);
-        assert_eq!(state.status().state, ConnectionState::Connecting);
-    }
-
-    #[test]
-    fn rotation_keeps_the_guard_and_nothing_else() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        build(&mut state);
-        let next = state
-            .begin_build(&mut random::system(), true, 0, Some(&route))
-            .unwrap();
-        assert_eq!(next.hops[0], route.hops[0]);
-        assert!(!route.contains(&next.hops[1].ed25519));
-        assert!(!route.contains(&next.hops[2].ed25519));
-        state.end_build(&next);
-        state.built(&next, Some(&route.id), Duration::ZERO, 0);
-        assert_eq!(state.status().path_count, 2);
-        assert!(state.path_infos().iter().all(|path| path.id != route.id));
-    }
-
-    #[test]
-    fn when_every_node_failed_all_are_forgiven() {
-        let mut state = state(4);
-        for number in 1..=4 {
-            state.pool.ban(&[number; 32]);
-        }
-        assert!(
-            state
-                .begin_build(&mut random::system(), true, 0, None)
-                .is_some()
-        );
-    }
-
-    #[test]
-    fn a_new_list_ends_paths_over_nodes_that_moved() {
-        let mut state = state(12);
-        let route = build(&mut state);
-        let mut list: Vec<Node> = (1..=12).map(node).collect();
-        state.replace_pool(Pool::new(list.clone(), 1, false), 1);
-        assert_eq!(state.status().path_count, 1);
-        for node in &mut list {
-            if node.ed25519 == route.hops[2].ed25519 {
-                node.port += 1;
-            }
-        }
-        state.replace_pool(Pool::new(list, 2, false), 2);
-        assert_eq!(state.status().path_count, 0);
-    }
-
-    #[test]
-    fn members_that_refused_are_not_asked_again() {
-        let mut state = state(12);
-        build(&mut state);
-        build(&mut state);
-        let members: HashSet<NodeKey> = [[1; 32], [2; 32], [3; 32]].into();
-        let mut asked = Asked::default();
-        asked.refused.insert([1; 32]);
-        asked.tried.insert([2; 32]);
-        for _ in 0..20 {
-            let (route, node) = state
-                .choose_member(&mut random::system(), &members, Some(&[1; 32]), &asked)
-                .unwrap();
-            assert_eq!(node.ed25519, [3; 32]);
-            assert!(!route.contains(&[3; 32]));
-        }
-        asked.tried.clear();
-        let first = Some(&[2; 32]);
-        let chosen = state.choose_member(&mut random::system(), &members, first, &asked);
-        assert_eq!(chosen.unwrap().1.ed25519, [2; 32]);
-        asked.refused.extend([[2; 32], [3; 32]]);
-        let chosen = state.choose_member(&mut random::system(), &members, first, &asked);
-        assert!(chosen.is_none());
-    }
-}
+mod tests;
