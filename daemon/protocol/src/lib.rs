@@ -1,12 +1,12 @@
-//! What the Session network says, as pure functions and types: identities, encryption, wrapping, storage
-//! requests, onion requests.
+//! What the Session network says, as pure functions and types: identities and recovery phrases, encryption,
+//! wrapping, contents, storage requests, onion requests.
 //!
 //! Promises: no I/O, no clock, no global state, no async; randomness and time are arguments. Parsers are
 //! total: foreign bytes end in a value or a typed error, never in a panic or an unbounded allocation.
 //! Secrets are wiped when dropped and have no `Debug`.
 //!
-//! Facts: protocol documents "messages" and "network"; each module names its section. What the official
-//! library does with the same input is checked in `tests/vectors`.
+//! Facts: protocol documents, of which each module names its sections. What the official library does with the
+//! same input is checked in `tests/vectors`.
 
 pub mod blake2b;
 pub mod blinded_encrypt;
