@@ -1,0 +1,95 @@
+//! An account on disk whose network cannot be reached.
+
+use std::sync::Arc;
+
+use session_network::{MemoryCache, Network, NetworkConfig, SystemClock};
+use session_protocol::{AccountKeys, AccountSeed};
+use sessiond::store::{AccountDb, Meta};
+use sessiond::sync::Context;
+use sessiond::vault::DatabaseKey;
+use tempfile::TempDir;
+use tokio::sync::{Notify, watch};
+
+pub const NETWORK: &str = "name = \"nowhere\"\nseeds = [\"http://127.0.0.1:1\"]\nmin_nodes = 12\n";
+
+/// Keys of a test account.
+pub fn keys(byte: u8) -> AccountKeys {
+    AccountKeys::from_seed(&AccountSeed::from_bytes([byte; 16]))
+}
+
+pub struct Rig {
+    pub context: Context,
+    pub dir: TempDir,
+    pub key: DatabaseKey,
+    _stop: watch::Sender<bool>,
+}
+
+/// The account of `keys(1)` in a fresh database.
+pub async fn rig() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let key = DatabaseKey::from_bytes([5; 32]);
+    let path = AccountDb::path(dir.path(), "account");
+    let meta = Meta {
+        network: "nowhere".into(),
+        account_id: keys(1).account_id().to_string(),
+        display_name: "Me".into(),
+        created_ms: 1,
+        log_id: [8; 8],
+    };
+    AccountDb::create(&path, &key, &meta).await.unwrap();
+    let (stop_sender, stop) = watch::channel(false);
+    let db = AccountDb::open(&path, &key, "nowhere", stop.clone())
+        .await
+        .unwrap();
+    let config = NetworkConfig::from_toml(NETWORK).unwrap();
+    let context = Context {
+        keys: Arc::new(keys(1)),
+        db: Arc::new(db),
+        network: Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock)),
+        outbox_filled: Arc::new(Notify::new()),
+        progress: Arc::default(),
+        stop,
+    };
+    Rig {
+        context,
+        dir,
+        key,
+        _stop: stop_sender,
+    }
+}
+
+impl Rig {
+    /// The first column of the first row.
+    pub async fn one<T>(&self, sql: &'static str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        sqlx::query_scalar(sql)
+            .fetch_one(self.context.db.readers())
+            .await
+            .unwrap()
+    }
+
+    /// The first column of all rows.
+    pub async fn all(&self, sql: &'static str) -> Vec<String> {
+        sqlx::query_scalar(sql)
+            .fetch_all(self.context.db.readers())
+            .await
+            .unwrap()
+    }
+
+    /// Runs a statement through the writer.
+    pub async fn execute(&self, sql: &'static str) {
+        self.context
+            .db
+            .writer()
+            .call(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(sql).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,92 @@
+//! The writer groups, isolates and finishes writes; the database does not open without its key.
+
+use futures_util::future::join_all;
+use sessiond::store::{AccountDb, StoreError};
+use tokio::sync::watch;
+
+use crate::common::rig;
+
+#[tokio::test]
+async fn one_failing_write_does_not_disturb_the_others() {
+    let rig = rig().await;
+    let writer = rig.context.db.writer();
+    let writes = (0..60_i64).map(|number| {
+        writer.call(move |connection| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO counter (name, value) VALUES (?, ?)")
+                    .bind(number.to_string())
+                    .bind(number)
+                    .execute(&mut *connection)
+                    .await?;
+                if number % 3 == 0 {
+                    // Fails after it has already written.
+                    return Err(StoreError::TokenReused);
+                }
+                Ok(number)
+            })
+        })
+    });
+    let outcomes = join_all(writes).await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        assert_eq!(outcome.is_ok(), number % 3 != 0, "{number}");
+    }
+    assert_eq!(rig.one::<i64>("SELECT count(*) FROM counter").await, 40);
+    assert_eq!(
+        rig.one::<i64>("SELECT count(*) FROM counter WHERE value % 3 = 0")
+            .await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_nothing() {
+    let rig = rig().await;
+    let writer = rig.context.db.writer().clone();
+    let (entered_sender, entered) = tokio::sync::oneshot::channel();
+    let (go, gate) = tokio::sync::oneshot::channel::<()>();
+    let caller = tokio::spawn(async move {
+        writer
+            .call(move |connection| {
+                Box::pin(async move {
+                    entered_sender.send(()).unwrap();
+                    gate.await.unwrap();
+                    sqlx::query("INSERT INTO counter (name, value) VALUES ('left', 1)")
+                        .execute(connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    });
+    entered.await.unwrap();
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    go.send(()).unwrap();
+    // The next write comes after it.
+    rig.execute("INSERT INTO counter (name, value) VALUES ('next', 1)")
+        .await;
+    assert_eq!(rig.one::<i64>("SELECT count(*) FROM counter").await, 2);
+}
+
+#[tokio::test]
+async fn only_the_key_opens_the_database_and_only_its_network() {
+    let rig = rig().await;
+    let path = AccountDb::path(rig.dir.path(), "account");
+    let (_sender, stop) = watch::channel(false);
+    let wrong = sessiond::vault::DatabaseKey::from_bytes([6; 32]);
+    let opened = AccountDb::open(&path, &wrong, "nowhere", stop.clone()).await;
+    assert!(matches!(opened, Err(StoreError::WrongKey)));
+    let opened = AccountDb::open(&path, &rig.key, "main", stop.clone()).await;
+    assert!(matches!(opened, Err(StoreError::OtherNetwork(name)) if name == "nowhere"));
+    assert!(
+        AccountDb::open(&path, &rig.key, "nowhere", stop)
+            .await
+            .is_ok()
+    );
+    // Page one of a plain SQLite file begins with its name.
+    assert!(
+        !std::fs::read(&path)
+            .unwrap()
+            .starts_with(b"SQLite format 3")
+    );
+}
