@@ -43,7 +43,7 @@ fn display_name(text: &str) -> Result<String, Status> {
 }
 
 fn phrase_error(error: PhraseError) -> Status {
-    invalid(error.reason(), error.to_string())
+    invalid(&format!("PHRASE_{}", error.reason()), error.to_string())
 }
 
 impl Api {

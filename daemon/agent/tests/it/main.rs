@@ -1,4 +1,5 @@
 //! Parts of the agent on a real encrypted database, without a network.
+#![allow(clippy::unwrap_used, reason = "a test's helper may fail the test")]
 
 mod common;
 mod events;
