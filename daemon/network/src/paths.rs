@@ -58,6 +58,17 @@ impl Path {
     }
 }
 
+/// How good a path is for a request, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Doubt {
+    /// Nothing speaks against it.
+    None,
+    /// Something timed out over it.
+    Suspect,
+    /// It failed this very request.
+    Failed,
+}
+
 /// Paths that work.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
@@ -92,23 +103,29 @@ impl Paths {
         self.remove(id)
     }
 
-    /// A path to `target` that does not contain it: at random, but not one of `avoid` or under suspicion as long
-    /// as there is another.
+    /// A path to `target` that does not contain it: at random among the best.
     pub(crate) fn choose<R: Rng + ?Sized>(
         &self,
         rng: &mut R,
         target: &NodeKey,
         avoid: &[String],
-    ) -> Option<&Path> {
+    ) -> Option<(Doubt, &Path)> {
         let able: Vec<&Path> = self
             .ready
             .iter()
             .filter(|path| !path.contains(target))
             .collect();
-        let rank = |path: &&Path| (avoid.contains(&path.id), path.suspect);
-        let best = able.iter().map(rank).min()?;
-        let best: Vec<&Path> = able.into_iter().filter(|path| rank(path) == best).collect();
-        random::pick(rng, &best).copied()
+        let doubt = |path: &&Path| match (avoid.contains(&path.id), path.suspect) {
+            (true, _) => Doubt::Failed,
+            (false, true) => Doubt::Suspect,
+            (false, false) => Doubt::None,
+        };
+        let least = able.iter().map(doubt).min()?;
+        let best: Vec<&Path> = able
+            .into_iter()
+            .filter(|path| doubt(path) == least)
+            .collect();
+        random::pick(rng, &best).map(|path| (least, *path))
     }
 }
 
@@ -184,13 +201,13 @@ mod tests {
         let paths = paths();
         let mut rng = random::system();
         for _ in 0..50 {
-            assert_eq!(paths.choose(&mut rng, &[2; 32], &[]).unwrap().id, "b");
-            assert_eq!(paths.choose(&mut rng, &[6; 32], &[]).unwrap().id, "a");
+            assert_eq!(paths.choose(&mut rng, &[2; 32], &[]).unwrap().1.id, "b");
+            assert_eq!(paths.choose(&mut rng, &[6; 32], &[]).unwrap().1.id, "a");
         }
         let only_a = ["b".to_owned()];
-        assert_eq!(paths.choose(&mut rng, &[9; 32], &only_a).unwrap().id, "a");
+        assert_eq!(paths.choose(&mut rng, &[9; 32], &only_a).unwrap().1.id, "a");
         // Better the path that failed before than none.
-        assert_eq!(paths.choose(&mut rng, &[2; 32], &only_a).unwrap().id, "b");
+        assert_eq!(paths.choose(&mut rng, &[2; 32], &only_a).unwrap().1.id, "b");
         assert!(Paths::default().choose(&mut rng, &[9; 32], &[]).is_none());
     }
 
@@ -200,10 +217,10 @@ mod tests {
         let mut rng = random::system();
         paths.get_mut("a").unwrap().suspect = true;
         for _ in 0..50 {
-            assert_eq!(paths.choose(&mut rng, &[9; 32], &[]).unwrap().id, "b");
+            assert_eq!(paths.choose(&mut rng, &[9; 32], &[]).unwrap().1.id, "b");
         }
         paths.remove("b");
-        assert_eq!(paths.choose(&mut rng, &[9; 32], &[]).unwrap().id, "a");
+        assert_eq!(paths.choose(&mut rng, &[9; 32], &[]).unwrap().1.id, "a");
     }
 
     #[test]

@@ -321,8 +321,9 @@ impl State {
         }
     }
 
-    /// One of `members` and a path to it. Those that refused are left out; those asked before come last, as do
-    /// silent ones and those with strikes; `first` comes first.
+    /// One of `members` and a path to it. Those that refused are left out. The best path decides: a member that
+    /// only a doubtful path leads to is no choice as long as there is another. Then those asked before come last, as
+    /// do silent ones and those with strikes; `first` comes first.
     pub(crate) fn choose_member<R: Rng + ?Sized>(
         &self,
         rng: &mut R,
@@ -345,10 +346,13 @@ impl State {
                 first != Some(&node.ed25519),
             )
         });
-        candidates.into_iter().find_map(|node| {
-            let path = self.paths.choose(rng, &node.ed25519, &asked.paths)?;
-            Some((path.into(), node.clone()))
-        })
+        let reachable = candidates.into_iter().filter_map(|node| {
+            let (doubt, path) = self.paths.choose(rng, &node.ed25519, &asked.paths)?;
+            Some((doubt, path, node))
+        });
+        // The first of equals.
+        let (_, path, node) = reachable.min_by_key(|(doubt, ..)| *doubt)?;
+        Some((path.into(), node.clone()))
     }
 
     /// A random node to ask something that any node can answer, and a path to it.

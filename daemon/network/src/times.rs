@@ -23,7 +23,7 @@ pub struct Times {
     pub connect: Duration,
     /// Deadline of a seed's answer.
     pub seed: Duration,
-    /// Deadline of a call with all its attempts, waiting for a first path included.
+    /// Deadline of a call with all its attempts, waiting for a first path included. Three stores fit into it.
     pub call: Duration,
     /// Age at which the node list is fetched again.
     pub refresh: Duration,
@@ -52,7 +52,7 @@ impl Default for Times {
             probe: seconds(5),
             connect: seconds(5),
             seed: seconds(5),
-            call: seconds(25),
+            call: seconds(32),
             refresh: seconds(2 * 3600),
             rotate: seconds(600),
             backoff_min: seconds(1),

@@ -255,3 +255,22 @@ fn members_that_refused_are_not_asked_again() {
     let chosen = state.choose_member(&mut random::system(), &members, first, &asked, 0);
     assert!(chosen.is_none());
 }
+
+#[test]
+fn a_member_behind_a_failed_path_alone_is_passed_over() {
+    let mut state = state(12);
+    let (bad, good) = (build(&mut state), build(&mut state));
+    let outside = stranger(&state, &good);
+    // Only the bad path leads to a hop of the good one.
+    let members: HashSet<NodeKey> = [good.hops[1].ed25519, outside].into();
+    let mut asked = Asked::default();
+    asked.paths.push(bad.id.clone());
+    for _ in 0..50 {
+        let rng = &mut random::system();
+        let first = Some(&good.hops[1].ed25519);
+        let (route, node) = state
+            .choose_member(rng, &members, first, &asked, 0)
+            .unwrap();
+        assert_eq!((route.id, node.ed25519), (good.id.clone(), outside));
+    }
+}

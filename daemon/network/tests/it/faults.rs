@@ -62,7 +62,8 @@ async fn a_dead_node_behind_the_guard_is_found_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_swarm_members_are_passed_over() {
-    let mut world = World::start().await;
+    // Enough other nodes that paths are found soon although no one tells which ones are dead.
+    let mut world = World::with(|options| options.nodes = 30).await;
     let network = world.client();
     let keys = account();
     connected(&network).await;
