@@ -25,6 +25,16 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
+/// Makes sure that a file is there and that only the owner may read it. SQLite gives its WAL the mode of the database.
+pub fn ensure_private_file(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+}
+
 /// Replaces a file as a whole, readable by the owner alone. After it returns, the new content survives a power loss.
 pub fn write_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path

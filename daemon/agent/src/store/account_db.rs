@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
 use super::{StoreError, Writer};
-use crate::platform::write_private_file;
+use crate::platform::{ensure_private_file, write_private_file};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
 
@@ -59,7 +59,8 @@ impl AccountDb {
 
     /// Makes an empty database for a new account.
     pub async fn create(path: &Path, key: &DatabaseKey, meta: &Meta) -> Result<(), StoreError> {
-        let mut connection = options(path, key).create_if_missing(true).connect().await?;
+        ensure_private_file(path)?;
+        let mut connection = options(path, key).connect().await?;
         migrate(&mut connection).await?;
         sqlx::query(
             "INSERT INTO meta

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::StoreError;
+use crate::platform::ensure_private_file;
 use crate::time::wall_clock_ms;
 
 /// An account as `daemon.db` knows it.
@@ -35,7 +36,9 @@ pub struct DaemonDb {
 impl DaemonDb {
     /// Opens or creates `daemon.db` in `dir`.
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
-        let options = super::options(&dir.join("daemon.db")).create_if_missing(true);
+        let path = dir.join("daemon.db");
+        ensure_private_file(&path)?;
+        let options = super::options(&path);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_with(options)

@@ -35,6 +35,9 @@ pub enum StoreError {
     /// A migration could not be applied, or the database is of a later version.
     #[error("database schema: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The file cannot be made or read.
+    #[error("database file: {0}")]
+    Io(#[from] std::io::Error),
     /// The key does not fit, or the file is no database.
     #[error("the database does not open with this key")]
     WrongKey,

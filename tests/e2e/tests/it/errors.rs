@@ -1,0 +1,616 @@
+//! Malformed input is answered, not obeyed: every call of the API with everything that is wrong about a request, and the
+//! code and reason it gets.
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+use sessiond_client::{Client, Error, v1};
+use tonic::Code;
+use v1::get_conversation_request::Selector as One;
+use v1::list_messages_request::Conversation as Many;
+
+use crate::harness::{Agent, Localnet, assert_refused, send_request};
+
+/// Notes which calls were tried, to compare with the schema.
+#[derive(Default)]
+struct Table {
+    tried: BTreeSet<String>,
+}
+
+impl Table {
+    fn expect<T: std::fmt::Debug>(
+        &mut self,
+        call: &str,
+        what: &str,
+        outcome: Result<T, Error>,
+        code: Code,
+        reason: &str,
+    ) {
+        println!("{call}: {what}");
+        self.tried.insert(call.to_owned());
+        assert_refused(outcome, code, reason);
+    }
+
+    /// Every call of the schema whose request has a field must be in the table.
+    fn assert_complete(&self) {
+        let set = prost_types::FileDescriptorSet::decode(sessiond_proto::FILE_DESCRIPTOR_SET);
+        let set = set.unwrap();
+        let files = || {
+            set.file
+                .iter()
+                .filter(|file| file.package() == "sessiond.v1")
+        };
+        let is_empty = |name: &str| {
+            let mut messages = files().flat_map(|file| &file.message_type);
+            let found = messages.find(|message| name.ends_with(&format!(".{}", message.name())));
+            found.expect("a known message").field.is_empty()
+        };
+        let all: BTreeSet<String> = files()
+            .flat_map(|file| &file.service)
+            .flat_map(|service| {
+                let with_input = service.method.iter().filter(|m| !is_empty(m.input_type()));
+                with_input.map(|method| format!("{}.{}", service.name(), method.name()))
+            })
+            .collect();
+        assert_eq!(self.tried, all);
+    }
+}
+
+/// An account that this agent does not have.
+const STRANGER: &str = "05aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// What is no account ID: empty, too short, not hex, another prefix, too long.
+fn malformed_ids() -> Vec<String> {
+    let digits = &STRANGER[2..];
+    vec![
+        String::new(),
+        "05aa".to_owned(),
+        format!("05{}", "g".repeat(64)),
+        format!("03{digits}"),
+        format!("15{digits}"),
+        format!("{STRANGER}a"),
+        format!("05{}", "é".repeat(32)),
+    ]
+}
+
+async fn subscribed(client: &Client, request: v1::SubscribeRequest) -> Result<(), Error> {
+    client.events(request).next().await.unwrap().map(drop)
+}
+
+#[tokio::test]
+async fn every_call_refuses_bad_input() {
+    let net = Localnet::start().await;
+    let agent = Agent::start(&net, "a").await;
+    let client = agent.client();
+    let mut table = Table::default();
+    before_an_account(client, &mut table).await;
+    phrases(client, &mut table).await;
+    accounts(client, &mut table).await;
+    let id = agent.create("a").await;
+    with_an_account(client, &mut table).await;
+    let note = agent.send(&id, "note").await;
+    conversations(client, &mut table, &id).await;
+    sending(client, &mut table, &id).await;
+    listing(client, &mut table, &id, &note).await;
+    events(client, &mut table).await;
+    table.assert_complete();
+
+    // Nothing of all that left anything behind.
+    assert_eq!(agent.messages(&id).await.len(), 1);
+    let list = v1::ListConversationsRequest::default();
+    let list = client.list_conversations(list).await.unwrap();
+    assert_eq!(list.conversations.len(), 1);
+}
+
+/// All that needs an account says that there is none.
+async fn before_an_account(client: &Client, table: &mut Table) {
+    let mut none = |call: &str, outcome: Result<(), Error>| {
+        table.expect(
+            call,
+            "no account yet",
+            outcome,
+            Code::NotFound,
+            "NO_ACCOUNT",
+        );
+    };
+    let outcome = client.get_account(Default::default()).await;
+    none("AccountService.GetAccount", outcome.map(drop));
+    let outcome = client.get_recovery_phrase(Default::default()).await;
+    none("AccountService.GetRecoveryPhrase", outcome.map(drop));
+    let outcome = client.list_conversations(Default::default()).await;
+    none("ConversationService.ListConversations", outcome.map(drop));
+    let outcome = client.get_conversation(Default::default()).await;
+    none("ConversationService.GetConversation", outcome.map(drop));
+    let outcome = client.send_message(send_request(STRANGER, "x", "t")).await;
+    none("MessageService.SendMessage", outcome.map(drop));
+    let outcome = client.list_messages(Default::default()).await;
+    none("MessageService.ListMessages", outcome.map(drop));
+    let outcome = client.get_message(Default::default()).await;
+    none("MessageService.GetMessage", outcome.map(drop));
+    let outcome = subscribed(client, Default::default()).await;
+    none("EventService.Subscribe", outcome);
+    let outcome = client.acknowledge(Default::default()).await;
+    none("EventService.Acknowledge", outcome.map(drop));
+    let outcome = client.sync(Default::default()).await;
+    none("NetworkService.Sync", outcome.map(drop));
+    // These answer nevertheless.
+    let info = client.get_info(v1::GetInfoRequest {}).await.unwrap();
+    assert_eq!(info.state(), v1::DaemonState::NoAccount);
+    client
+        .get_network_status(v1::GetNetworkStatusRequest {})
+        .await
+        .unwrap();
+    client.list_paths(v1::ListPathsRequest {}).await.unwrap();
+}
+
+async fn phrases(client: &Client, table: &mut Table) {
+    // The phrase of the seed of zeros: any 13 words would do.
+    let good = vec!["abbey"; 13];
+    let phrase = |words: &[&str]| words.join(" ");
+    let with = |place: usize, word: &'static str| {
+        let mut words = good.clone();
+        words[place] = word;
+        phrase(&words)
+    };
+    for (what, phrase, reason) in [
+        ("no phrase", String::new(), "PHRASE_TOO_SHORT"),
+        ("one word", "abbey".to_owned(), "PHRASE_TOO_SHORT"),
+        ("12 words of the 13", phrase(&good[1..]), "PHRASE_TOO_SHORT"),
+        ("14 words", phrase(&["abbey"; 14]), "PHRASE_TOO_LONG"),
+        (
+            "10,000 words",
+            phrase(&vec!["abbey"; 10_000]),
+            "PHRASE_TOO_LONG",
+        ),
+        (
+            "25 words",
+            phrase(&["abbey"; 25]),
+            "PHRASE_UNSUPPORTED_LENGTH",
+        ),
+        ("an unknown word", with(3, "zzzz"), "PHRASE_INVALID_WORD"),
+        ("a foreign word", with(3, "größe"), "PHRASE_OTHER_LANGUAGE"),
+        (
+            "a wrong checksum",
+            with(12, "zesty"),
+            "PHRASE_CHECKSUM_MISMATCH",
+        ),
+        (
+            "three words that nothing gives",
+            with(1, "abducts"),
+            "PHRASE_OVERFLOW",
+        ),
+        ("an account ID", STRANGER.to_owned(), "PHRASE_NOT_A_SEED"),
+    ] {
+        let request = v1::RestoreAccountRequest {
+            recovery_phrase: phrase,
+            ..Default::default()
+        };
+        let outcome = client.restore_account(request).await;
+        let call = "AccountService.RestoreAccount";
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+}
+
+async fn accounts(client: &Client, table: &mut Table) {
+    for (what, name, token, reason) in [
+        (
+            "a name of 101 bytes",
+            "n".repeat(101),
+            String::new(),
+            "DISPLAY_NAME_TOO_LONG",
+        ),
+        (
+            "a name of 51 umlauts",
+            "ä".repeat(51),
+            String::new(),
+            "DISPLAY_NAME_TOO_LONG",
+        ),
+        (
+            "a long token",
+            String::new(),
+            "t".repeat(129),
+            "CLIENT_TOKEN_TOO_LONG",
+        ),
+    ] {
+        let (display_name, client_token) = (name, token);
+        let create = v1::CreateAccountRequest {
+            display_name: display_name.clone(),
+            client_token: client_token.clone(),
+        };
+        let outcome = client.create_account(create).await;
+        let call = "AccountService.CreateAccount";
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+        let restore = v1::RestoreAccountRequest {
+            recovery_phrase: vec!["abbey"; 13].join(" "),
+            display_name,
+            client_token,
+        };
+        let outcome = client.restore_account(restore).await;
+        let call = "AccountService.RestoreAccount";
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+}
+
+/// There is one account, and no other.
+async fn with_an_account(client: &Client, table: &mut Table) {
+    let exists = (Code::FailedPrecondition, "ACCOUNT_EXISTS");
+    let outcome = client.create_account(Default::default()).await;
+    let call = "AccountService.CreateAccount";
+    table.expect(call, "a second account", outcome, exists.0, exists.1);
+    let reused = v1::CreateAccountRequest {
+        display_name: "another".to_owned(),
+        client_token: "create".to_owned(),
+    };
+    let outcome = client.create_account(reused).await;
+    let (code, reason) = (Code::AlreadyExists, "CLIENT_TOKEN_REUSED");
+    table.expect(call, "the token with another name", outcome, code, reason);
+    let restore = v1::RestoreAccountRequest {
+        recovery_phrase: vec!["abbey"; 13].join(" "),
+        ..Default::default()
+    };
+    let outcome = client.restore_account(restore).await;
+    let call = "AccountService.RestoreAccount";
+    table.expect(call, "a second account", outcome, exists.0, exists.1);
+
+    for account in [STRANGER, "nonsense"] {
+        let account = || account.to_owned();
+        let mut other = |call: &str, outcome: Result<(), Error>| {
+            table.expect(
+                call,
+                "another account",
+                outcome,
+                Code::NotFound,
+                "NO_ACCOUNT",
+            );
+        };
+        let request = v1::GetAccountRequest { account: account() };
+        let outcome = client.get_account(request).await;
+        other("AccountService.GetAccount", outcome.map(drop));
+        let request = v1::GetRecoveryPhraseRequest { account: account() };
+        let outcome = client.get_recovery_phrase(request).await;
+        other("AccountService.GetRecoveryPhrase", outcome.map(drop));
+        let request = v1::ListConversationsRequest {
+            account: account(),
+            ..Default::default()
+        };
+        let outcome = client.list_conversations(request).await;
+        other("ConversationService.ListConversations", outcome.map(drop));
+        let request = v1::GetConversationRequest {
+            account: account(),
+            selector: None,
+        };
+        let outcome = client.get_conversation(request).await;
+        other("ConversationService.GetConversation", outcome.map(drop));
+        let request = v1::SendMessageRequest {
+            account: account(),
+            ..send_request(STRANGER, "x", "t")
+        };
+        let outcome = client.send_message(request).await;
+        other("MessageService.SendMessage", outcome.map(drop));
+        let request = v1::ListMessagesRequest {
+            account: account(),
+            ..Default::default()
+        };
+        let outcome = client.list_messages(request).await;
+        other("MessageService.ListMessages", outcome.map(drop));
+        let request = v1::GetMessageRequest {
+            account: account(),
+            message_id: String::new(),
+        };
+        let outcome = client.get_message(request).await;
+        other("MessageService.GetMessage", outcome.map(drop));
+        let request = v1::SubscribeRequest {
+            account: account(),
+            ..Default::default()
+        };
+        other("EventService.Subscribe", subscribed(client, request).await);
+        let request = v1::AcknowledgeRequest {
+            account: account(),
+            ..Default::default()
+        };
+        let outcome = client.acknowledge(request).await;
+        other("EventService.Acknowledge", outcome.map(drop));
+        let outcome = client.sync(v1::SyncRequest { account: account() }).await;
+        other("NetworkService.Sync", outcome.map(drop));
+    }
+}
+
+async fn conversations(client: &Client, table: &mut Table, own: &str) {
+    let call = "ConversationService.ListConversations";
+    for (what, page_size, page_token, reason) in [
+        ("a negative page", -1, "", "PAGE_SIZE_INVALID"),
+        ("a token of nobody's", 0, "nonsense", "PAGE_TOKEN_INVALID"),
+        ("a token of spaces", 0, "   ", "PAGE_TOKEN_INVALID"),
+    ] {
+        let request = v1::ListConversationsRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+            ..Default::default()
+        };
+        let outcome = client.list_conversations(request).await;
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+    let call = "ConversationService.GetConversation";
+    let ask = async |selector| {
+        let account = String::new();
+        client
+            .get_conversation(v1::GetConversationRequest { account, selector })
+            .await
+    };
+    let invalid = Code::InvalidArgument;
+    table.expect(
+        call,
+        "no selector",
+        ask(None).await,
+        invalid,
+        "SELECTOR_MISSING",
+    );
+    for id in malformed_ids() {
+        let outcome = ask(Some(One::AccountId(id.clone()))).await;
+        table.expect(
+            call,
+            &format!("with {id:?}"),
+            outcome,
+            invalid,
+            "INVALID_ACCOUNT_ID",
+        );
+    }
+    for selector in [
+        One::AccountId(STRANGER.to_owned()),
+        One::ConversationId(String::new()),
+        One::ConversationId("nonsense".to_owned()),
+        One::ConversationId(own.to_owned()),
+    ] {
+        let what = format!("{selector:?}");
+        let outcome = ask(Some(selector)).await;
+        table.expect(
+            call,
+            &what,
+            outcome,
+            Code::NotFound,
+            "CONVERSATION_NOT_FOUND",
+        );
+    }
+}
+
+async fn sending(client: &Client, table: &mut Table, own: &str) {
+    let call = "MessageService.SendMessage";
+    for id in malformed_ids() {
+        let outcome = client.send_message(send_request(&id, "x", "t")).await;
+        let reason = "INVALID_ACCOUNT_ID";
+        table.expect(
+            call,
+            &format!("to {id:?}"),
+            outcome,
+            Code::InvalidArgument,
+            reason,
+        );
+    }
+    let without_text = v1::SendMessageRequest {
+        text: None,
+        ..send_request(own, "", "t")
+    };
+    for (what, request, reason) in [
+        ("no text", without_text, "BODY_EMPTY"),
+        ("an empty text", send_request(own, "", "t"), "BODY_EMPTY"),
+        ("spaces", send_request(own, " \n\t ", "t"), "BODY_EMPTY"),
+        (
+            "2,001 letters",
+            send_request(own, &"x".repeat(2_001), "t"),
+            "BODY_TOO_LONG",
+        ),
+        (
+            "2,001 faces",
+            send_request(own, &"😀".repeat(2_001), "t"),
+            "BODY_TOO_LONG",
+        ),
+        (
+            "no token",
+            send_request(own, "x", ""),
+            "CLIENT_TOKEN_MISSING",
+        ),
+        (
+            "a long token",
+            send_request(own, "x", &"t".repeat(129)),
+            "CLIENT_TOKEN_TOO_LONG",
+        ),
+    ] {
+        let outcome = client.send_message(request).await;
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+    // More than the socket takes at all is refused, too, and the connection lives on.
+    let huge = client
+        .send_message(send_request(own, &"x".repeat(2 << 20), "t"))
+        .await;
+    assert_eq!(huge.unwrap_err().code(), Code::OutOfRange);
+}
+
+async fn listing(client: &Client, table: &mut Table, own: &str, note: &v1::Message) {
+    let call = "MessageService.ListMessages";
+    let own = || Some(Many::AccountId(own.to_owned()));
+    let invalid = Code::InvalidArgument;
+    let list = async |request| client.list_messages(request).await;
+    let outcome = list(v1::ListMessagesRequest::default()).await;
+    table.expect(call, "no selector", outcome, invalid, "SELECTOR_MISSING");
+    for id in malformed_ids() {
+        let request = v1::ListMessagesRequest {
+            conversation: Some(Many::AccountId(id.clone())),
+            ..Default::default()
+        };
+        let outcome = list(request).await;
+        table.expect(
+            call,
+            &format!("with {id:?}"),
+            outcome,
+            invalid,
+            "INVALID_ACCOUNT_ID",
+        );
+    }
+    for selector in [
+        Many::AccountId(STRANGER.to_owned()),
+        Many::ConversationId("nonsense".to_owned()),
+    ] {
+        let what = format!("{selector:?}");
+        let request = v1::ListMessagesRequest {
+            conversation: Some(selector),
+            ..Default::default()
+        };
+        let outcome = list(request).await;
+        table.expect(
+            call,
+            &what,
+            outcome,
+            Code::NotFound,
+            "CONVERSATION_NOT_FOUND",
+        );
+    }
+    let negative = v1::ListMessagesRequest {
+        conversation: own(),
+        page_size: -1,
+        ..Default::default()
+    };
+    let outcome = list(negative).await;
+    table.expect(
+        call,
+        "a negative page",
+        outcome,
+        invalid,
+        "PAGE_SIZE_INVALID",
+    );
+    for token in ["nonsense", "AQAAAAAAAAAAAAAAAAAAAAA"] {
+        let request = v1::ListMessagesRequest {
+            conversation: own(),
+            page_token: token.to_owned(),
+            ..Default::default()
+        };
+        let outcome = list(request).await;
+        table.expect(
+            call,
+            "a token of another list",
+            outcome,
+            invalid,
+            "PAGE_TOKEN_INVALID",
+        );
+    }
+    let anchored = v1::ListMessagesRequest {
+        conversation: own(),
+        anchor_message_id: "nonsense".to_owned(),
+        ..Default::default()
+    };
+    let outcome = list(anchored).await;
+    table.expect(
+        call,
+        "an unknown anchor",
+        outcome,
+        Code::NotFound,
+        "MESSAGE_NOT_FOUND",
+    );
+    for id in ["", "nonsense", &note.conversation_id] {
+        let request = v1::GetMessageRequest {
+            account: String::new(),
+            message_id: id.to_owned(),
+        };
+        let outcome = client.get_message(request).await;
+        let call = "MessageService.GetMessage";
+        table.expect(call, id, outcome, Code::NotFound, "MESSAGE_NOT_FOUND");
+    }
+}
+
+async fn events(client: &Client, table: &mut Table) {
+    let invalid = Code::InvalidArgument;
+    let long = "n".repeat(65);
+    for name in ["two words", "größe", "a/b", &long] {
+        let request = v1::SubscribeRequest {
+            subscriber: name.to_owned(),
+            ..Default::default()
+        };
+        let outcome = subscribed(client, request).await;
+        table.expect(
+            "EventService.Subscribe",
+            name,
+            outcome,
+            invalid,
+            "SUBSCRIBER_INVALID",
+        );
+    }
+    let call = "EventService.Acknowledge";
+    let acknowledge = async |name: &str, cursor: &str| {
+        let request = v1::AcknowledgeRequest {
+            account: String::new(),
+            subscriber: name.to_owned(),
+            cursor: cursor.to_owned(),
+        };
+        client.acknowledge(request).await
+    };
+    for name in ["", "two words", &long] {
+        let outcome = acknowledge(name, "").await;
+        table.expect(call, name, outcome, invalid, "SUBSCRIBER_INVALID");
+    }
+    for cursor in ["", "nonsense", "AAAA"] {
+        let outcome = acknowledge("name", cursor).await;
+        table.expect(call, cursor, outcome, invalid, "CURSOR_INVALID");
+    }
+    for cursor in ["nonsense", "AAAA"] {
+        let request = v1::SubscribeRequest {
+            after_cursor: cursor.to_owned(),
+            ..Default::default()
+        };
+        let outcome = subscribed(client, request).await;
+        table.expect(
+            "EventService.Subscribe",
+            cursor,
+            outcome,
+            invalid,
+            "CURSOR_INVALID",
+        );
+    }
+    // Well-formed, but of a log that is not this one.
+    let foreign = "AAAAAAAAAAAAAAAAAAAAAA";
+    let outcome = acknowledge("name", foreign).await;
+    table.expect(
+        call,
+        "another log",
+        outcome,
+        Code::OutOfRange,
+        "LOG_REPLACED",
+    );
+}
+
+/// A page token belongs to the order it was given in.
+#[tokio::test]
+async fn a_page_token_belongs_to_one_order() {
+    let net = Localnet::start().await;
+    let (agent, id) = Agent::with_account(&net, "a").await;
+    for number in 0..3 {
+        agent.send(&id, &number.to_string()).await;
+    }
+    let request = |order: v1::ListOrder, page_token: String| v1::ListMessagesRequest {
+        conversation: Some(Many::AccountId(id.clone())),
+        page_size: 1,
+        page_token,
+        order: order.into(),
+        ..Default::default()
+    };
+    let (newest, oldest) = (v1::ListOrder::NewestFirst, v1::ListOrder::OldestFirst);
+    let page = agent
+        .client()
+        .list_messages(request(newest, String::new()))
+        .await;
+    let token = page.unwrap().next_page_token;
+    agent
+        .client()
+        .list_messages(request(newest, token.clone()))
+        .await
+        .unwrap();
+    let other = agent
+        .client()
+        .list_messages(request(oldest, token.clone()))
+        .await;
+    assert_refused(other, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    let list = v1::ListConversationsRequest {
+        page_token: token,
+        ..Default::default()
+    };
+    let other = agent.client().list_conversations(list).await;
+    assert_refused(other, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+}

@@ -1,0 +1,68 @@
+//! What the tests stand on: processes, agents as their frontends see them, and waiting with a deadline.
+
+mod agent;
+mod localnet;
+mod process;
+mod rng;
+mod talk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sessiond_client::Error;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tonic::Code;
+
+pub use agent::Agent;
+pub use localnet::{Localnet, Setup};
+pub use process::{Output, ctl, run};
+pub use rng::Rng;
+pub use talk::{bodies, body, send_request, sent_ms};
+
+/// Far more than anything here takes, also on a machine that is busy with something else.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// Between two looks at something that is waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A directory with a short path, since that of a socket has at most 107 bytes. Goes with its last holder.
+pub type Room = Arc<TempDir>;
+
+/// A new directory.
+pub fn room() -> Room {
+    let dir = tempfile::Builder::new().prefix("sd-").tempdir_in("/tmp");
+    Arc::new(dir.unwrap())
+}
+
+/// Looks until there is something, and gives it.
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(LONG, what, look).await
+}
+
+/// As [`until`], with another deadline.
+pub async fn until_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {deadline:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The call must have been refused in exactly this way.
+#[track_caller]
+pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, Error>, code: Code, reason: &str) {
+    let error = outcome.expect_err(reason);
+    assert_eq!(
+        (error.code(), error.reason()),
+        (code, Some(reason)),
+        "{error}"
+    );
+}

@@ -1,0 +1,19 @@
+//! End-to-end tests of design.md's promises: real agents, a real local Session network and the real command line, each
+//! a process of its own, spoken to over the public API.
+//!
+//! Waiting is always for something, never for a while, and has a deadline that is far above what anything takes.
+//! SESSIOND_E2E_KILLS and SESSIOND_E2E_SEED set how often and from which seed processes are killed.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of a test program may stop it
+
+mod harness;
+
+mod at_rest;
+mod converse;
+mod ctl;
+mod errors;
+mod idempotent;
+mod owner_only;
+mod restore;
+mod sigkill;
+mod start;
+mod subscriber;
