@@ -80,6 +80,9 @@ pub enum ConfigError {
     /// A pin that is no base64 of 32 bytes.
     #[error("pin of seed {0} is not the base64 of a SHA-256 digest")]
     Pin(String),
+    /// A file that calls its network what a built-in one is called: a database would take the one for the other.
+    #[error("the name \"{0}\" belongs to a built-in network; choose another")]
+    ReservedName(String),
     /// A number outside what makes sense.
     #[error("{0} is out of range")]
     Range(&'static str),
@@ -90,7 +93,7 @@ impl ConfigError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Read { .. } => "NETWORK_FILE_UNREADABLE",
-            Self::Toml(_) | Self::Range(_) => "NETWORK_FILE_INVALID",
+            Self::Toml(_) | Self::Range(_) | Self::ReservedName(_) => "NETWORK_FILE_INVALID",
             Self::NoSeeds => "NO_SEEDS",
             Self::SeedUrl(_) => "SEED_URL_INVALID",
             Self::SeedWithoutPin(_) => "SEED_WITHOUT_PIN",
@@ -209,8 +212,12 @@ impl NetworkConfig {
         if !(FEWEST_NODES..=100_000).contains(&min_nodes) {
             return Err(ConfigError::Range("min_nodes"));
         }
+        let name = file.name.unwrap_or_else(|| "local".to_owned());
+        if matches!(name.as_str(), "main" | "test") {
+            return Err(ConfigError::ReservedName(name));
+        }
         Ok(Self {
-            name: file.name.unwrap_or_else(|| "local".to_owned()),
+            name,
             seeds,
             file_server: file.file_server,
             subnet_diversity: file.subnet_diversity.unwrap_or(true),
@@ -320,6 +327,15 @@ mod tests {
         assert!(main.subnet_diversity && main.public_addresses_only);
         assert_eq!(main.min_nodes, 12);
         assert_eq!(NetworkConfig::load("test").unwrap().seeds.len(), 2);
+    }
+
+    #[test]
+    fn a_file_cannot_take_a_built_in_name() {
+        for name in ["main", "test"] {
+            let text = format!("name = \"{name}\"\nseeds = [\"http://127.0.0.1:1\"]");
+            let refused = NetworkConfig::from_toml(&text);
+            assert!(matches!(refused, Err(ConfigError::ReservedName(taken)) if taken == name));
+        }
     }
 
     #[test]
