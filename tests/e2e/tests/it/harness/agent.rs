@@ -9,7 +9,7 @@ use super::process::{Process, program};
 use super::{Localnet, Room, until};
 
 /// Opens every vault of these tests.
-pub const PASSPHRASE: &str = "correct horse battery staple";
+const PASSPHRASE: &str = "correct horse battery staple";
 
 /// An agent with a state directory, a socket and a passphrase of its own.
 pub struct Agent {

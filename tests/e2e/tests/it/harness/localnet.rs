@@ -8,7 +8,7 @@ use super::process::{Process, program};
 use super::{Room, room, until};
 
 /// Factor for all times of nodes and agents: polls come every second.
-pub const TIME_SCALE: &str = "0.2";
+const TIME_SCALE: &str = "0.2";
 
 /// How the network is to be.
 #[derive(Clone, Copy, Default)]
