@@ -40,7 +40,11 @@ const SWARMS: usize = 8;
 /// Works the outbox until the agent stops.
 pub async fn run(context: Context) {
     let mut status = context.network.watch();
-    let mut had_path = false;
+    // A path may be up before this task is: what waited for one is due then, too.
+    let mut had_path = status.borrow_and_update().path_count > 0;
+    if had_path {
+        hurry(&context).await;
+    }
     loop {
         let pause = match round(&context).await {
             Ok(pause) => pause,

@@ -28,15 +28,20 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
+/// Bytes as characters of the same numbers: the standard library searches text fast in a test build, too.
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
 }
 
 #[track_caller]
 fn assert_clean(path: &Path, secrets: &Secrets) {
-    let bytes = fs::read(path).unwrap();
+    let text = latin1(&fs::read(path).unwrap());
     for (what, secret) in secrets {
-        assert!(!contains(&bytes, secret), "{} holds {what}", path.display());
+        assert!(
+            !text.contains(&latin1(secret)),
+            "{} holds {what}",
+            path.display()
+        );
     }
 }
 
