@@ -7,6 +7,7 @@
 
 mod children;
 mod exchange;
+mod lines;
 mod parts;
 mod place;
 mod screen;

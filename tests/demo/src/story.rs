@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use sessiond_client::v1::{
-    self, Account, CreateAccountRequest, DaemonState, Event, EventKind, GetAccountRequest,
-    GetInfoRequest, ListMessagesRequest, ListPathsRequest, Message, MessageDirection, Path,
-    SendMessageRequest, SendState, StreamStart, SubscribeRequest, TextContent, event,
-    list_messages_request::Conversation,
+    Account, CreateAccountRequest, DaemonState, Event, GetAccountRequest, GetInfoRequest,
+    ListMessagesRequest, ListPathsRequest, SendMessageRequest, StreamStart, SubscribeRequest,
+    TextContent, event, list_messages_request::Conversation,
 };
 use sessiond_client::{Client, Error, EventStream, Update, new_client_token};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,9 +16,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::children::Children;
 use crate::exchange::{Exchange, Person, body};
+use crate::lines;
 use crate::parts::READY;
 use crate::place::Place;
-use crate::screen::{BAD, BOLD, FAINT, GOOD, Screen, duration, paint, shell, short, visible};
+use crate::screen::{BAD, BOLD, FAINT, GOOD, Screen, paint, shell, visible};
 
 /// Longest from the start to the answer.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -82,10 +82,13 @@ struct Demo {
 }
 
 /// A person with their agent.
-struct Party {
-    person: Person,
-    client: Client,
-    account_id: String,
+pub struct Party {
+    /// Who it is.
+    pub person: Person,
+    /// Connection to the agent.
+    pub client: Client,
+    /// Account ID of the agent's account.
+    pub account_id: String,
 }
 
 /// What an agent's event stream says.
@@ -145,6 +148,10 @@ impl Demo {
             tokio::spawn(report(party.person, events, reporter.clone()));
         }
         self.doing = "exchanging texts";
+        self.screen.line(paint(
+            FAINT,
+            "             Agents fetch every 5 s, and every 2 s for a minute after something happened.",
+        ));
         let [alice, bob] = &parties;
         let sending = alice.client.send_message(SendMessageRequest {
             recipient: bob.account_id.clone(),
@@ -196,7 +203,7 @@ impl Demo {
             format_args!(
                 "{count} service nodes listen, seed {} {}",
                 visible(seed),
-                process(pid)
+                lines::process(pid)
             ),
         );
         Ok(())
@@ -234,7 +241,7 @@ impl Demo {
             format_args!(
                 "agent runs, account {how}: {} {}",
                 account.account_id,
-                process(agent.pid)
+                lines::process(agent.pid)
             ),
         );
         Ok(Party {
@@ -257,7 +264,7 @@ impl Demo {
         }
         self.screen.tell(
             bob.person.name(),
-            format_args!("a program answers for him {}", process(pid)),
+            format_args!("a program answers for him {}", lines::process(pid)),
         );
         Ok(())
     }
@@ -276,7 +283,7 @@ impl Demo {
         for path in paths.await? {
             self.screen.tell(
                 party.person.name(),
-                format_args!("path  {}", describe_path(&path)),
+                format_args!("path  {}", lines::path(&path)),
             );
         }
         Ok(())
@@ -290,7 +297,7 @@ impl Demo {
         let event = event.with_context(|| format!("event stream of {}", person.name()))?;
         if let Some(event::State::Message(message)) = &event.state {
             self.exchange.observe(person, message);
-            for line in describe(parties, &event, message) {
+            for line in lines::message_event(parties, &event, message) {
                 self.screen.tell(person.name(), line);
             }
         }
@@ -422,92 +429,6 @@ async fn report(person: Person, mut events: EventStream, to: mpsc::Sender<Report
             return;
         }
     }
-}
-
-fn describe(parties: &[Party], event: &Event, message: &Message) -> Vec<String> {
-    let text = body(message).map_or_else(
-        || "(not a text)".to_owned(),
-        |body| format!("\"{}\"", visible(body)),
-    );
-    let outgoing = message.direction() == MessageDirection::Outgoing;
-    let sent = message.send_time.map(|t| millis(t.seconds, t.nanos));
-    let since = |later: Option<i64>| match (sent, later) {
-        (Some(sent), Some(later)) => {
-            let passed = later.saturating_sub(sent);
-            duration(Duration::from_millis(u64::try_from(passed).unwrap_or(0)))
-        }
-        _ => "?".to_owned(),
-    };
-    let at = event.create_time.map(|t| millis(t.seconds, t.nanos));
-    match (event.kind(), outgoing) {
-        (EventKind::MessageAdded, true) => vec![format!("writes {text}: SENDING")],
-        (EventKind::MessageAdded, false) => {
-            let author = parties
-                .iter()
-                .find(|party| party.account_id == message.author)
-                .map_or_else(
-                    || short(&message.author),
-                    |party| party.person.name().to_owned(),
-                );
-            let received = message.receive_time.map(|t| millis(t.seconds, t.nanos));
-            let after = since(received);
-            let received = paint(GOOD, "RECEIVED");
-            vec![format!(
-                "{received} {after} after {author} wrote it: {text}"
-            )]
-        }
-        (EventKind::MessageChanged, true) => {
-            let changed = |field: &str| event.changed_fields.iter().any(|f| f == field);
-            let outcome = |state: SendState, what: &str| match state {
-                SendState::Sent => Some(format!(
-                    "{} after {}: {what}",
-                    paint(GOOD, "SENT"),
-                    since(at)
-                )),
-                SendState::Failed => Some(format!(
-                    "{} ({}): {what}",
-                    paint(BAD, "FAILED"),
-                    visible(&message.failure_reason)
-                )),
-                _ => None,
-            };
-            let sent = changed("send_state")
-                .then(|| outcome(message.send_state(), &text))
-                .flatten();
-            let copied = changed("sync_state")
-                .then(|| outcome(message.sync_state(), "the copy for other devices"))
-                .flatten();
-            sent.into_iter().chain(copied).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn describe_path(path: &Path) -> String {
-    let hops: Vec<String> = path
-        .hops
-        .iter()
-        .map(|hop: &v1::Hop| {
-            let address = format!("{}:{}", visible(&hop.ip_address), hop.port);
-            format!("{} {}", short(&hop.node_key), paint(FAINT, address))
-        })
-        .collect();
-    let latency = path
-        .latency
-        .and_then(|l| Some((u64::try_from(l.seconds).ok()?, u32::try_from(l.nanos).ok()?)))
-        .map(|(seconds, nanos)| format!(" ({})", duration(Duration::new(seconds, nanos))))
-        .unwrap_or_default();
-    format!("{}{latency}", hops.join(" → "))
-}
-
-fn process(pid: u32) -> String {
-    paint(FAINT, format_args!("(process {pid})"))
-}
-
-fn millis(seconds: i64, nanos: i32) -> i64 {
-    seconds
-        .saturating_mul(1_000)
-        .saturating_add(i64::from(nanos) / 1_000_000)
 }
 
 /// What asks the demo to end.
