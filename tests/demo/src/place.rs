@@ -1,5 +1,7 @@
 //! Where a run keeps its files: a directory of the user's, or one that is removed at the end.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -30,6 +32,7 @@ impl Place {
                 };
                 let dir = tempfile::Builder::new()
                     .prefix("sessiond-demo-")
+                    .permissions(Permissions::from_mode(0o700))
                     .tempdir_in(parent)
                     .context("temporary directory")?;
                 (dir.path().to_owned(), Some(dir))
