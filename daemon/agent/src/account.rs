@@ -118,8 +118,9 @@ impl Account {
         }
     }
 
-    /// Makes everything in the outbox due now.
+    /// Makes everything in the outbox due now, and ends a pause before the network is tried again.
     pub async fn hurry(&self) -> Result<(), StoreError> {
+        self.context.network.hurry();
         self.context
             .db
             .writer()
