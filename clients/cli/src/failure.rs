@@ -146,8 +146,10 @@ fn advice_for(reason: &str) -> Option<&'static str> {
         }
         "PHRASE_TOO_SHORT"
         | "PHRASE_TOO_LONG"
+        | "PHRASE_UNSUPPORTED_LENGTH"
         | "PHRASE_INVALID_WORD"
-        | "PHRASE_BAD_CHECKSUM"
+        | "PHRASE_OTHER_LANGUAGE"
+        | "PHRASE_CHECKSUM_MISMATCH"
         | "PHRASE_OVERFLOW"
         | "PHRASE_NOT_A_SEED" => {
             "check the words and their order: 13 words from a Session app, or 12 from sessiond"
