@@ -62,6 +62,16 @@ fn texts(messages: &[Value]) -> Vec<&str> {
         .collect()
 }
 
+/// A phrase whose last word is not one of the twelve before it, as it must be.
+fn mistyped(phrase: &str) -> String {
+    let mut words: Vec<&str> = phrase.split_whitespace().collect();
+    let other = ["abbey", "zesty"]
+        .into_iter()
+        .find(|word| !words.contains(word));
+    words[12] = other.unwrap_or("zoom");
+    words.join(" ")
+}
+
 #[tokio::test]
 async fn accounts_and_status() {
     let net = Localnet::start().await;
@@ -88,8 +98,15 @@ async fn accounts_and_status() {
     );
 
     let b = Agent::start(&net, "b").await;
-    let bad = fed(&b, &["account", "restore"], "not thirteen words\n").await;
-    assert_eq!(bad.code, Some(1), "{bad:?}");
+    for words in ["not thirteen words".to_owned(), mistyped(&phrase.out)] {
+        let bad = fed(&b, &["account", "restore"], &words).await;
+        assert_eq!(bad.code, Some(1), "{bad:?}");
+        // And says what to do about it.
+        assert!(
+            bad.err.contains("check the words and their order"),
+            "{bad:?}"
+        );
+    }
     let restored = fed(&b, &["--json", "account", "restore"], &phrase.out).await;
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert_eq!(objects(&restored.out)[0]["accountId"], id.as_str());

@@ -13,8 +13,25 @@ use crate::harness::{
     Agent, LONG, Localnet, Rng, bodies, body, send_request, sent_ms, until_within,
 };
 
-/// Sends numbered messages until told to stop, each until it is accepted; a call that broke is repeated with the same
-/// token. Gives the id that every accepted number got.
+/// Sends a text until it is accepted, however often the agent dies; gives its id and whether a call broke.
+async fn send(client: &Client, to: &str, text: &str) -> (String, bool) {
+    let request = send_request(to, text, text);
+    let end = Instant::now() + LONG;
+    let mut broke = false;
+    loop {
+        match client.send_message(request.clone()).await {
+            Ok(answer) => return (answer.message.unwrap().id, broke),
+            // The agent died under the call, or has not come up again.
+            Err(error) if error.is_transient() => broke = true,
+            Err(error) => panic!("{text} was refused: {error:?}"),
+        }
+        assert!(Instant::now() < end, "{text} is not accepted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Sends numbered messages until told to stop; a call that broke is repeated with the same token. Gives the id that
+/// every number got.
 async fn keep_sending(
     client: Client,
     name: &'static str,
@@ -22,22 +39,16 @@ async fn keep_sending(
     mut rng: Rng,
     stop: Arc<AtomicBool>,
 ) -> Vec<String> {
-    let mut accepted = Vec::new();
+    let mut accepted: Vec<String> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let text = format!("{name} {}", accepted.len());
-        let request = send_request(&to, &text, &text);
-        let end = Instant::now() + LONG;
-        let answer = loop {
-            match client.send_message(request.clone()).await {
-                Ok(answer) => break answer,
-                // The agent died under the call, or has not come up again.
-                Err(error) if error.is_transient() => {}
-                Err(error) => panic!("{text} was refused: {error:?}"),
-            }
-            assert!(Instant::now() < end, "{text} is not accepted");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        accepted.push(answer.message.unwrap().id);
+        let number = accepted.len();
+        let (id, broke) = send(&client, &to, &format!("{name} {number}")).await;
+        // What was accepted last before a death is known after it.
+        if broke && let Some(last) = accepted.last() {
+            let again = send(&client, &to, &format!("{name} {}", number - 1)).await;
+            assert_eq!(again.0, *last);
+        }
+        accepted.push(id);
         tokio::time::sleep(Duration::from_millis(rng.within(10..60))).await;
     }
     accepted
