@@ -89,15 +89,7 @@ impl BlindedKeys {
             )
             .unwrap_or_else(|| hash64(&[&self.nonce_key, &self.public, message])),
         };
-        let draw = Zeroizing::new(draw);
-        let nonce = Zeroizing::new(Scalar::from_bytes_mod_order_wide(&draw));
-        let r = EdwardsPoint::mul_base(&nonce).compress().to_bytes();
-        let hash = Scalar::from_bytes_mod_order_wide(&sha512(&[&r, &self.public, message]));
-        let s = *nonce + hash * self.scalar;
-        let mut signature = [0; 64];
-        signature[..32].copy_from_slice(&r);
-        signature[32..].copy_from_slice(&s.to_bytes());
-        signature
+        sign_with_scalar(&self.scalar, &self.public, &Zeroizing::new(draw), message)
     }
 }
 
@@ -201,6 +193,24 @@ impl VersionCheckKeys {
         message.extend_from_slice(body);
         self.0.sign(&message).to_bytes()
     }
+}
+
+/// A signature that verifies as ordinary Ed25519 under `public`, which belongs to `scalar`. `draw` has to be secret
+/// and another one for each message.
+pub(crate) fn sign_with_scalar(
+    scalar: &Scalar,
+    public: &[u8; 32],
+    draw: &[u8; 64],
+    message: &[u8],
+) -> [u8; 64] {
+    let nonce = Zeroizing::new(Scalar::from_bytes_mod_order_wide(draw));
+    let r = EdwardsPoint::mul_base(&nonce).compress().to_bytes();
+    let hash = Scalar::from_bytes_mod_order_wide(&sha512(&[&r, public, message]));
+    let s = *nonce + hash * scalar;
+    let mut signature = [0; 64];
+    signature[..32].copy_from_slice(&r);
+    signature[32..].copy_from_slice(&s.to_bytes());
+    signature
 }
 
 /// The account's Ed25519 scalar, reduced.

@@ -22,6 +22,7 @@ pub mod phrase;
 pub mod sealed_box;
 pub mod session_encrypt;
 pub mod storage;
+pub mod subaccount;
 pub mod swarm;
 pub mod xed25519;
 

@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use super::hash::HASH_LENGTH;
+use crate::subaccount::{TOKEN_LENGTH, Token};
 
 /// Standard alphabet, padding optional.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -313,37 +314,108 @@ pub fn info(body: &Value) -> Result<InfoAnswer, MalformedAnswer> {
     Ok(InfoAnswer { timestamp, version })
 }
 
+/// Reads the answer to `get_expiries`: hash and expiry (ms) of the messages that are there, in no order.
+pub fn get_expiries(body: &Value) -> Result<Vec<(String, u64)>, MalformedAnswer> {
+    let expiries = body
+        .get("expiries")
+        .and_then(Value::as_object)
+        .ok_or(MalformedAnswer {
+            method: "get_expiries",
+            what: "no expiries",
+        })?;
+    Ok(expiries
+        .iter()
+        .filter(|(hash, _)| is_hash(hash))
+        .filter_map(|(hash, expiry)| Some((hash.clone(), expiry.as_u64()?)))
+        .collect())
+}
+
+/// Reads the answer to `revoked_subaccounts`. What is no token is left out.
+pub fn revoked_subaccounts(body: &Value) -> Result<Vec<Token>, MalformedAnswer> {
+    let tokens = body
+        .get("revoked_subaccounts")
+        .and_then(Value::as_array)
+        .ok_or(MalformedAnswer {
+            method: "revoked_subaccounts",
+            what: "no revoked_subaccounts",
+        })?;
+    Ok(tokens
+        .iter()
+        .filter_map(|token| BASE64.decode(token.as_str()?).ok())
+        .filter_map(|token| <[u8; TOKEN_LENGTH]>::try_from(token).ok())
+        .map(Token::from_bytes)
+        .collect())
+}
+
 /// Reads the answer to `batch`, which must have `expected` results.
 pub fn batch(body: &Value, expected: usize) -> Result<Vec<BatchResult>, MalformedAnswer> {
-    let malformed = |what| MalformedAnswer {
-        method: "batch",
-        what,
-    };
+    let results = results("batch", body)?;
+    if results.len() != expected {
+        return Err(MalformedAnswer {
+            method: "batch",
+            what: "wrong number of results",
+        });
+    }
+    Ok(results)
+}
+
+/// Reads the answer to `sequence` of `expected` requests. There are fewer results only after one that failed.
+pub fn sequence(body: &Value, expected: usize) -> Result<Vec<BatchResult>, MalformedAnswer> {
+    let results = results("sequence", body)?;
+    let stopped = results
+        .last()
+        .is_some_and(|last| !(200..300).contains(&last.code));
+    if results.len() == expected || (results.len() < expected && stopped) {
+        Ok(results)
+    } else {
+        Err(MalformedAnswer {
+            method: "sequence",
+            what: "wrong number of results",
+        })
+    }
+}
+
+/// Reads the answer to `ifelse`: whether the condition held, and the result of the branch, if there was one.
+pub fn if_else(body: &Value) -> Result<(bool, Option<BatchResult>), MalformedAnswer> {
+    let condition = body
+        .get("condition")
+        .and_then(Value::as_bool)
+        .ok_or(MalformedAnswer {
+            method: "ifelse",
+            what: "no condition",
+        })?;
+    let branch = body.get("result").map(|branch| result("ifelse", branch));
+    Ok((condition, branch.transpose()?))
+}
+
+fn results(method: &'static str, body: &Value) -> Result<Vec<BatchResult>, MalformedAnswer> {
     let results = body
         .get("results")
         .and_then(Value::as_array)
-        .ok_or(malformed("no results"))?;
-    if results.len() != expected {
-        return Err(malformed("wrong number of results"));
-    }
-    results
-        .iter()
-        .map(|result| {
-            let code = result
-                .get("code")
-                .and_then(Value::as_u64)
-                .and_then(|code| u16::try_from(code).ok())
-                .ok_or(malformed("result without code"))?;
-            let body = match result.get("body") {
-                Some(Value::String(text)) => serde_json::from_str(text)
-                    .ok()
-                    .filter(Value::is_object)
-                    .unwrap_or_else(|| Value::String(text.clone())),
-                other => other.cloned().unwrap_or(Value::Null),
-            };
-            Ok(BatchResult { code, body })
-        })
-        .collect()
+        .ok_or(MalformedAnswer {
+            method,
+            what: "no results",
+        })?;
+    results.iter().map(|one| result(method, one)).collect()
+}
+
+fn result(method: &'static str, result: &Value) -> Result<BatchResult, MalformedAnswer> {
+    let code = result
+        .get("code")
+        .and_then(Value::as_u64)
+        .and_then(|code| u16::try_from(code).ok())
+        .ok_or(MalformedAnswer {
+            method,
+            what: "result without code",
+        })?;
+    let body = match result.get("body") {
+        Some(Value::String(text)) => serde_json::from_str(text)
+            .ok()
+            .filter(Value::is_object)
+            .unwrap_or_else(|| Value::String(text.clone())),
+        other => other.cloned().unwrap_or(Value::Null),
+    };
+    Ok(BatchResult { code, body })
 }
 
 /// The node's clock, ms, which most answers carry as `t`.
@@ -435,6 +507,36 @@ mod tests {
         assert!(batch(&json!({"results": [{"body": 1}]}), 1).is_err());
     }
 
+    #[test]
+    fn a_sequence_is_shorter_only_after_a_failure() {
+        let body = |codes: &[u16]| {
+            let results: Vec<Value> = codes.iter().map(|code| json!({"code": code})).collect();
+            json!({ "results": results })
+        };
+        assert_eq!(sequence(&body(&[200, 200]), 2).unwrap().len(), 2);
+        assert_eq!(sequence(&body(&[200, 401]), 3).unwrap()[1].code, 401);
+        assert!(sequence(&body(&[200]), 2).is_err());
+        assert!(sequence(&body(&[]), 2).is_err());
+        assert!(sequence(&body(&[200, 200, 401]), 2).is_err());
+    }
+
+    #[test]
+    fn branches_expiries_and_tokens_are_read() {
+        let branch = json!({"condition": true, "result": {"code": 200, "body": {"a": 1}}});
+        let (held, result) = if_else(&branch).unwrap();
+        assert!(held && result.unwrap().body == json!({"a": 1}));
+        assert_eq!(if_else(&json!({"condition": false})), Ok((false, None)));
+        assert!(if_else(&json!({"condition": true, "result": {}})).is_err());
+        let expiries = json!({"expiries": {HASH: 5, "short": 6}});
+        assert_eq!(get_expiries(&expiries), Ok(vec![(HASH.to_owned(), 5)]));
+        let token = "A".repeat(48);
+        let tokens = json!({"revoked_subaccounts": [token, "AAAA", 5]});
+        assert_eq!(
+            revoked_subaccounts(&tokens),
+            Ok(vec![Token::from_bytes([0; 36])])
+        );
+    }
+
     /// Answers whose parts are of any type, under the names that are looked for.
     fn json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -469,6 +571,10 @@ mod tests {
             "signature",
             "service_node_states",
             "version",
+            "expiries",
+            "revoked_subaccounts",
+            "condition",
+            "result",
             "t",
             KEY,
         ];
@@ -490,6 +596,10 @@ mod tests {
             let _ = service_nodes(&body);
             let _ = info(&body);
             let _ = batch(&body, expected);
+            let _ = sequence(&body, expected);
+            let _ = if_else(&body);
+            let _ = get_expiries(&body);
+            let _ = revoked_subaccounts(&body);
             let _ = server_time(&body);
         }
     }

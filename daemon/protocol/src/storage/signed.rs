@@ -1,8 +1,9 @@
 //! The exact strings that clients and service nodes sign (network.md 4.3). All parts are ASCII, joined without
-//! separators; numbers are decimal.
+//! separators; numbers are decimal. Only tokens are raw bytes.
 
 use super::namespace::Namespace;
 use crate::identity::Identifier;
+use crate::subaccount::Token;
 
 /// One namespace or all of them, for methods that allow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,40 @@ pub fn expire_all(namespaces: NamespaceSelector, expiry: u64) -> String {
 /// `get_expiries`; `timestamp` in ms.
 pub fn get_expiries(timestamp: u64, hashes: &[String]) -> String {
     format!("get_expiries{timestamp}{}", hashes.concat())
+}
+
+/// `revoke_subaccount`; `timestamp` in ms. Tokens are raw.
+pub fn revoke_subaccount(timestamp: u64, tokens: &[Token]) -> Vec<u8> {
+    with_tokens(&format!("revoke_subaccount{timestamp}"), tokens)
+}
+
+/// `unrevoke_subaccount`; `timestamp` in ms. Tokens are raw.
+pub fn unrevoke_subaccount(timestamp: u64, tokens: &[Token]) -> Vec<u8> {
+    with_tokens(&format!("unrevoke_subaccount{timestamp}"), tokens)
+}
+
+/// `revoked_subaccounts`; `timestamp` in ms.
+pub fn revoked_subaccounts(timestamp: u64) -> String {
+    format!("revoked_subaccounts{timestamp}")
+}
+
+/// What a node signs after `revoke_subaccount` and `unrevoke_subaccount`: account, timestamp, raw tokens in the order
+/// of the request.
+pub fn node_revoke(account: &Identifier, timestamp: u64, tokens: &[Token]) -> Vec<u8> {
+    with_tokens(&format!("{account}{timestamp}"), tokens)
+}
+
+fn with_tokens(text: &str, tokens: &[Token]) -> Vec<u8> {
+    let tokens = tokens.iter().flat_map(Token::as_bytes);
+    text.as_bytes().iter().chain(tokens).copied().collect()
+}
+
+/// What a node signs after `delete_all`, `delete_before` and `expire_all`: account, the request's time, and the hashes
+/// of all namespaces sorted together.
+pub fn node_all(account: &Identifier, time: u64, hashes: &[String]) -> String {
+    let mut hashes = hashes.to_vec();
+    hashes.sort_unstable();
+    format!("{account}{time}{}", hashes.concat())
 }
 
 /// What a node signs after `delete`: account, requested hashes, deleted hashes sorted.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::answer::{Member, MemberOutcome};
 use super::signed;
 use crate::identity::{Identifier, verify_ed25519};
+use crate::subaccount::Token;
 
 /// Members that verifiably did it, and how many were asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,10 +71,61 @@ pub fn expire(
     })
 }
 
-fn confirm(
+/// Members that signed which messages they deleted, of one namespace or of all. `time` is the `timestamp` of a
+/// `delete_all` and the `before` of a `delete_before`.
+pub fn delete_all(
+    members: &[Member],
+    account: &Identifier,
+    time: u64,
+    is_member: impl Fn(&[u8; 32]) -> bool,
+) -> Confirmed {
+    confirm(members, is_member, |fields| {
+        let deleted = of_all_namespaces(fields.get("deleted")?)?;
+        Some(signed::node_all(account, time, &deleted))
+    })
+}
+
+/// Members that signed which messages got the earlier `expiry` of an `expire_all`.
+pub fn expire_all(
+    members: &[Member],
+    account: &Identifier,
+    expiry: u64,
+    is_member: impl Fn(&[u8; 32]) -> bool,
+) -> Confirmed {
+    confirm(members, is_member, |fields| {
+        let updated = of_all_namespaces(fields.get("updated")?)?;
+        Some(signed::node_all(account, expiry, &updated))
+    })
+}
+
+/// Members that signed a revocation of `tokens`, or that they take it back: the string is the same.
+pub fn revoke_subaccounts(
+    members: &[Member],
+    account: &Identifier,
+    timestamp: u64,
+    tokens: &[Token],
+    is_member: impl Fn(&[u8; 32]) -> bool,
+) -> Confirmed {
+    confirm(members, is_member, |_| {
+        Some(signed::node_revoke(account, timestamp, tokens))
+    })
+}
+
+/// Hashes of a namespace, or of all in an object by number.
+fn of_all_namespaces(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Object(lists) => {
+            let lists = lists.values().map(strings).collect::<Option<Vec<_>>>()?;
+            Some(lists.concat())
+        }
+        list => strings(list),
+    }
+}
+
+fn confirm<Text: AsRef<[u8]>>(
     members: &[Member],
     is_member: impl Fn(&[u8; 32]) -> bool,
-    signed_text: impl Fn(&Value) -> Option<String>,
+    signed_text: impl Fn(&Value) -> Option<Text>,
 ) -> Confirmed {
     let mut confirmed = Confirmed {
         asked: members.len(),
@@ -90,7 +142,7 @@ fn confirm(
         let Some(text) = signed_text(fields) else {
             continue;
         };
-        if verify_ed25519(&member.node, text.as_bytes(), signature) {
+        if verify_ed25519(&member.node, text.as_ref(), signature) {
             confirmed.nodes.push(member.node);
             let expiry = fields.get("expiry").and_then(Value::as_u64);
             confirmed.expiry = confirmed.expiry.max(expiry);
@@ -210,5 +262,47 @@ mod tests {
         assert_eq!((confirmed.nodes.len(), confirmed.expiry), (1, Some(500)));
         let confirmed = expire(&element(501), &account, &asked, is_known);
         assert_eq!((confirmed.nodes.len(), confirmed.expiry), (0, None));
+    }
+    #[test]
+    fn deletions_of_all_namespaces_are_signed_together() {
+        let account = Identifier::from(
+            AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16])).account_id(),
+        );
+        let element = |name: &str, hashes: Value, text: String| {
+            let element = json!({name: hashes, "signature": sign(&node(1), &text)});
+            members(vec![(hex::encode(node(1).ed25519_public()), element)])
+        };
+        let text = || format!("{account}9abc");
+        for hashes in [
+            json!(["c", "a", "b"]),
+            json!({"0": ["b"], "-11": ["a", "c"]}),
+        ] {
+            let deleted = element("deleted", hashes.clone(), text());
+            assert_eq!(delete_all(&deleted, &account, 9, is_known).nodes.len(), 1);
+            assert_eq!(delete_all(&deleted, &account, 8, is_known).nodes.len(), 0);
+            let updated = element("updated", hashes, text());
+            assert_eq!(expire_all(&updated, &account, 9, is_known).nodes.len(), 1);
+        }
+        let less = element("deleted", json!({"0": ["b"]}), text());
+        assert_eq!(delete_all(&less, &account, 9, is_known).nodes.len(), 0);
+    }
+
+    #[test]
+    fn revocations_are_signed_with_the_raw_tokens() {
+        let account = Identifier::from(
+            AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16])).account_id(),
+        );
+        let tokens = [Token::from_bytes([0xfe; 36]), Token::from_bytes([1; 36])];
+        let text = signed::node_revoke(&account, 5, &tokens);
+        let signature = STANDARD.encode(node(1).sign(&text));
+        let element = json!({"count": 2, "signature": signature});
+        let answer = members(vec![(hex::encode(node(1).ed25519_public()), element)]);
+        let count = |tokens: &[Token]| {
+            revoke_subaccounts(&answer, &account, 5, tokens, is_known)
+                .nodes
+                .len()
+        };
+        assert_eq!(count(&tokens), 1);
+        assert_eq!(count(&tokens[..1]), 0);
     }
 }

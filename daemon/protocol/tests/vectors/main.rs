@@ -10,6 +10,7 @@
 
 mod blinding;
 mod bt_encoding;
+mod group_auth;
 mod identity;
 mod messages;
 mod multi_encrypt;
@@ -30,12 +31,13 @@ use support::{Case, Report};
 
 type Check = fn(&Case<'_>, &mut Report);
 
-const FILES: [(&str, Check); 8] = [
+const FILES: [(&str, Check); 9] = [
     ("identity.json", identity::check),
     ("session_encrypt.json", session_encrypt::check),
     ("messages.json", messages::check),
     ("onion.json", onion::check),
     ("swarm_auth.json", swarm_auth::check),
+    ("group_auth.json", group_auth::check),
     ("bt_encoding.json", bt_encoding::check),
     ("blinding.json", blinding::check),
     ("multi_encrypt.json", multi_encrypt::check),

@@ -27,7 +27,7 @@ fn user_request(case: &Case<'_>) {
     };
     let timestamp = || params.number("timestamp");
     let method = case.text("method");
-    // The string, and the request that carries its signature where this crate writes one.
+    // The string, and the request that carries its signature.
     let (text, request) = match method {
         "store" => {
             let message = Store {
@@ -39,25 +39,16 @@ fn user_request(case: &Case<'_>) {
             };
             (
                 signed::store(namespace(), timestamp()),
-                Some(request::store_signed(&keys, &message)),
+                request::store_signed(&keys, &message),
             )
         }
         "retrieve" => (
             signed::retrieve(namespace(), timestamp()),
-            Some(request::retrieve(
-                &keys,
-                namespace(),
-                None,
-                None,
-                timestamp(),
-            )),
+            request::retrieve(&keys, namespace(), None, None, timestamp()),
         ),
         "delete" => {
             let hashes = params.texts("messages");
-            (
-                signed::delete(&hashes),
-                Some(request::delete(&keys, &hashes)),
-            )
+            (signed::delete(&hashes), request::delete(&keys, &hashes))
         }
         "expire" => {
             let mode = match params.text("mode") {
@@ -69,7 +60,7 @@ fn user_request(case: &Case<'_>) {
             let (expiry, hashes) = (params.number("expiry"), params.texts("messages"));
             (
                 signed::expire(mode, &[expiry], &hashes),
-                Some(request::expire(&keys, mode, expiry, &hashes)),
+                request::expire(&keys, mode, expiry, &hashes),
             )
         }
         "delete_all" => {
@@ -78,11 +69,13 @@ fn user_request(case: &Case<'_>) {
                 Some(other) => panic!("unknown namespace {other}"),
                 None => NamespaceSelector::One(namespace()),
             };
-            (signed::delete_all(selector, timestamp()), None)
+            let request = request::delete_all(&keys, selector, timestamp());
+            (signed::delete_all(selector, timestamp()), request)
         }
         "get_expiries" => {
             let hashes = params.texts("messages");
-            (signed::get_expiries(timestamp(), &hashes), None)
+            let request = request::get_expiries(&keys, &hashes, timestamp());
+            (signed::get_expiries(timestamp(), &hashes), request)
         }
         other => panic!("unknown method {other}"),
     };
@@ -91,13 +84,10 @@ fn user_request(case: &Case<'_>) {
     assert_eq!(signature, case.array("signature"));
     let base64 = case.text("signature_base64");
     assert_eq!(STANDARD.encode(signature), base64);
-    if let Some(request) = request {
-        assert_eq!(request.method(), method);
-        let json: serde_json::Value =
-            serde_json::from_slice(&request.to_json()).expect("a request");
-        let sent = Case(&json).object("params");
-        assert_eq!(sent.text("signature"), base64);
-        assert_eq!(sent.array("pubkey_ed25519"), keys.ed25519_public());
-        assert_eq!(sent.text("pubkey"), case.text("session_id"));
-    }
+    assert_eq!(request.method(), method);
+    let json: serde_json::Value = serde_json::from_slice(&request.to_json()).expect("a request");
+    let sent = Case(&json).object("params");
+    assert_eq!(sent.text("signature"), base64);
+    assert_eq!(sent.array("pubkey_ed25519"), keys.ed25519_public());
+    assert_eq!(sent.text("pubkey"), case.text("session_id"));
 }

@@ -1,7 +1,15 @@
 //! Writes storage requests: `{"method", "params"}` (network.md 4.1 to 4.13).
 //!
 //! Timestamps are network time in ms and arguments; signatures are made here, so that a request cannot be sent
-//! with a string other than the one it carries.
+//! with a string other than the one it carries. Who asks is a [`Signer`]: an account, a group's admin, or one of its
+//! members with a subaccount; what only an owner may ask takes an [`Owner`].
+//!
+//! Here: storing, reading, deleting and prolonging by hash, and questions about the network. [`manage`]: what concerns
+//! whole namespaces and subaccounts. [`meta`]: several requests in one.
+
+mod manage;
+mod meta;
+mod signer;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,13 +18,17 @@ use serde_json::{Map, Value, json};
 
 use super::namespace::Namespace;
 use super::signed::{self, ExpireMode};
-use crate::identity::{AccountKeys, Identifier};
+use crate::identity::Identifier;
+
+pub use manage::{
+    MAX_REVOKED, delete_all, delete_before, expire_all, get_expiries, revoke_subaccounts,
+    revoked_subaccounts, unrevoke_subaccounts,
+};
+pub use meta::{Condition, MAX_BATCH, batch, if_else, sequence};
+pub use signer::{Owner, Signer};
 
 /// Most bytes one stored message may have (network.md 10).
 pub const MAX_DATA: usize = 76_800;
-
-/// Most requests in one `batch`.
-pub const MAX_BATCH: usize = 20;
 
 /// A storage request.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,13 +57,8 @@ impl Request {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    fn signed(mut self, keys: &AccountKeys, message: &str) -> Self {
-        let signature = STANDARD.encode(keys.sign(message.as_bytes()));
-        self.params.insert(
-            "pubkey_ed25519".into(),
-            hex::encode(keys.ed25519_public()).into(),
-        );
-        self.params.insert("signature".into(), signature.into());
+    fn signed<'a>(mut self, signer: impl Into<Signer<'a>>, message: impl AsRef<[u8]>) -> Self {
+        signer.into().add_proof(&mut self.params, message.as_ref());
         self
     }
 }
@@ -90,25 +97,26 @@ pub fn store(message: &Store<'_>) -> Request {
     request
 }
 
-/// `store` into the own account, signed.
-pub fn store_signed(keys: &AccountKeys, message: &Store<'_>) -> Request {
+/// `store` into the signer's account.
+pub fn store_signed<'a>(signer: impl Into<Signer<'a>>, message: &Store<'_>) -> Request {
     let text = signed::store(message.namespace, message.timestamp);
-    store(message).signed(keys, &text)
+    store(message).signed(signer, text)
 }
 
-/// `retrieve` from the own account. `last_hash` continues after that message, as this node ordered them;
+/// `retrieve` from the signer's account. `last_hash` continues after that message, as this node ordered them;
 /// `max_size` is network.md 4.8's value, `None` leaves it to the node.
-pub fn retrieve(
-    keys: &AccountKeys,
+pub fn retrieve<'a>(
+    signer: impl Into<Signer<'a>>,
     namespace: Namespace,
     last_hash: Option<&str>,
     max_size: Option<i64>,
     timestamp: u64,
 ) -> Request {
+    let signer = signer.into();
     let mut request = Request::new(
         "retrieve",
         json!({
-            "pubkey": keys.account_id().to_string(),
+            "pubkey": signer.owner().to_string(),
             "namespace": namespace.0,
             "timestamp": timestamp,
         }),
@@ -119,26 +127,53 @@ pub fn retrieve(
     if let Some(size) = max_size {
         request.params.insert("max_size".into(), size.into());
     }
-    request.signed(keys, &signed::retrieve(namespace, timestamp))
+    request.signed(signer, signed::retrieve(namespace, timestamp))
 }
 
-/// `delete` of own messages by hash, in any namespace.
-pub fn delete(keys: &AccountKeys, hashes: &[String]) -> Request {
+/// `delete` of messages by hash, in any namespace.
+pub fn delete<'a>(signer: impl Into<Signer<'a>>, hashes: &[String]) -> Request {
+    let signer = signer.into();
     Request::new(
         "delete",
-        json!({ "pubkey": keys.account_id().to_string(), "messages": hashes }),
+        json!({ "pubkey": signer.owner().to_string(), "messages": hashes }),
     )
-    .signed(keys, &signed::delete(hashes))
+    .signed(signer, signed::delete(hashes))
 }
 
-/// `expire`: moves the expiry of own messages to `expiry` (ms).
-pub fn expire(keys: &AccountKeys, mode: ExpireMode, expiry: u64, hashes: &[String]) -> Request {
+/// `expire`: moves the expiry of messages to `expiry` (ms). A member without the right to delete can only prolong.
+pub fn expire<'a>(
+    signer: impl Into<Signer<'a>>,
+    mode: ExpireMode,
+    expiry: u64,
+    hashes: &[String],
+) -> Request {
+    expire_with(signer.into(), mode, &[expiry], expiry.into(), hashes)
+}
+
+/// `expire` with an expiry (ms) for each message. `None` for no messages.
+pub fn expire_each<'a>(
+    signer: impl Into<Signer<'a>>,
+    mode: ExpireMode,
+    messages: &[(String, u64)],
+) -> Option<Request> {
+    let (hashes, expiries): (Vec<String>, Vec<u64>) = messages.iter().cloned().unzip();
+    let value = json!(expiries);
+    (!messages.is_empty()).then(|| expire_with(signer.into(), mode, &expiries, value, &hashes))
+}
+
+fn expire_with(
+    signer: Signer<'_>,
+    mode: ExpireMode,
+    expiries: &[u64],
+    value: Value,
+    hashes: &[String],
+) -> Request {
     let mut request = Request::new(
         "expire",
         json!({
-            "pubkey": keys.account_id().to_string(),
+            "pubkey": signer.owner().to_string(),
             "messages": hashes,
-            "expiry": expiry,
+            "expiry": value,
         }),
     );
     if mode != ExpireMode::Set {
@@ -146,7 +181,7 @@ pub fn expire(keys: &AccountKeys, mode: ExpireMode, expiry: u64, hashes: &[Strin
             .params
             .insert(mode.signed_form().into(), true.into());
     }
-    request.signed(keys, &signed::expire(mode, &[expiry], hashes))
+    request.signed(signer, signed::expire(mode, expiries, hashes))
 }
 
 /// `get_swarm`: members of the swarm of `id`.
@@ -188,17 +223,10 @@ pub const NODE_FIELDS: [&str; 6] = [
     "requested_unlock_height",
 ];
 
-/// `batch` of 1 to [`MAX_BATCH`] requests; `None` for any other number.
-pub fn batch(requests: &[Request]) -> Option<Request> {
-    (1..=MAX_BATCH)
-        .contains(&requests.len())
-        .then(|| Request::new("batch", json!({ "requests": requests })))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{AccountSeed, verify_ed25519};
+    use crate::identity::{AccountKeys, AccountSeed, verify_ed25519};
 
     fn keys() -> AccountKeys {
         AccountKeys::from_seed(&AccountSeed::from_bytes([7; 16]))
@@ -252,24 +280,29 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_one_to_twenty_requests() {
-        assert_eq!(batch(&[]), None);
-        assert_eq!(batch(&vec![info(); 21]), None);
-        let full = json(&batch(&vec![info(); 20]).unwrap());
-        assert_eq!(full["method"], "batch");
-        assert_eq!(full["params"]["requests"].as_array().unwrap().len(), 20);
-        assert_eq!(
-            full["params"]["requests"][0],
-            json!({"method": "info", "params": {}})
-        );
-    }
-
-    #[test]
     fn only_a_mode_other_than_set_is_named() {
         let hashes = ["h".to_owned()];
         let set = json(&expire(&keys(), ExpireMode::Set, 1, &hashes));
         assert!(set["params"].get("shorten").is_none() && set["params"].get("extend").is_none());
         let shorten = json(&expire(&keys(), ExpireMode::Shorten, 1, &hashes));
         assert_eq!(shorten["params"]["shorten"], true);
+    }
+
+    #[test]
+    fn each_message_can_have_an_expiry_of_its_own() {
+        let messages = [("a".to_owned(), 5), ("b".to_owned(), 7)];
+        let request = json(&expire_each(&keys(), ExpireMode::Extend, &messages).unwrap());
+        assert_eq!(request["params"]["expiry"], json!([5, 7]));
+        assert_eq!(request["params"]["messages"], json!(["a", "b"]));
+        let signature = STANDARD
+            .decode(request["params"]["signature"].as_str().unwrap())
+            .unwrap();
+        let key = keys().ed25519_public();
+        assert!(verify_ed25519(
+            &key,
+            b"expireextend57ab",
+            &signature.try_into().unwrap()
+        ));
+        assert_eq!(expire_each(&keys(), ExpireMode::Set, &[]), None);
     }
 }
