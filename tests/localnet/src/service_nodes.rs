@@ -8,9 +8,6 @@ use serde_json::{Map, Value, json};
 
 use crate::directory::{Directory, NodeInfo};
 
-/// Height of the top block, always the same.
-const HEIGHT: u64 = 1_500_000;
-
 /// A parameter of the wrong type; the text names it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadParam(pub String);
@@ -55,7 +52,7 @@ pub(crate) fn get_service_nodes(
 
 fn top_level(directory: &Directory) -> Map<String, Value> {
     map([
-        ("height", HEIGHT.into()),
+        ("height", directory.height().into()),
         ("block_hash", directory.block_hash().into()),
         ("hardfork", 19.into()),
         ("snode_revision", 6.into()),

@@ -29,6 +29,11 @@ impl Namespace {
         self.0 < 0 && -i32::from(self.0) % 20 == 1
     }
 
+    /// A member whose subaccount was revoked may still read here.
+    pub fn is_unrevocable(self) -> bool {
+        self.0 < 0 && -i32::from(self.0) % 100 == 11
+    }
+
     /// Longest time a message may be stored, in ms.
     pub fn max_ttl_ms(self) -> u64 {
         const DAY: u64 = 86_400_000;
@@ -58,6 +63,12 @@ mod tests {
         }
         for outbox in [-1, -21, -41] {
             assert!(Namespace(outbox).is_public_outbox());
+        }
+        for unrevocable in [-11, -111, -211] {
+            assert!(Namespace(unrevocable).is_unrevocable());
+        }
+        for revocable in [11, -1, -21, 0, -110, i16::MIN] {
+            assert!(!Namespace(revocable).is_unrevocable());
         }
         for private in [2, 11, 1, 21, -11, -2, i16::MIN + 1] {
             assert!(!Namespace(private).is_public_inbox());

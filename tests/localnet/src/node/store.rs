@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use session_protocol::Identifier;
 use session_protocol::storage::namespace::Namespace;
-use session_protocol::storage::signed::ExpireMode;
+use session_protocol::storage::signed::{ExpireMode, NamespaceSelector};
+use session_protocol::subaccount::Token;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
@@ -28,12 +29,20 @@ CREATE TABLE IF NOT EXISTS messages (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS messages_by_owner ON messages (owner, namespace, id);
 CREATE INDEX IF NOT EXISTS messages_by_expiry ON messages (expiry);
+CREATE TABLE IF NOT EXISTS revoked (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner BLOB    NOT NULL,
+    token BLOB    NOT NULL,
+    UNIQUE (owner, token)
+) STRICT;
 ";
 
 /// 3.5 GiB in pages of 4096 bytes (network.md 10); a full database refuses to store.
 const MAX_PAGES: &str = "917504";
 /// Counted for a message besides hash and data (network.md 4.8).
 const MESSAGE_COST: u64 = 100;
+/// Revoked tokens kept for an account (network.md 4.11).
+pub(crate) const MAX_REVOKED: usize = 50;
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// A message as stored.
@@ -74,6 +83,13 @@ pub(crate) struct Expired {
     pub unchanged: Vec<(String, u64)>,
 }
 
+/// A message that was changed, and where it is or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InNamespace {
+    pub namespace: Namespace,
+    pub hash: String,
+}
+
 /// The database.
 pub(crate) struct Store {
     pool: SqlitePool,
@@ -107,7 +123,8 @@ impl Store {
         let _ = tokio::time::timeout(CLOSE, self.pool.close()).await;
     }
 
-    /// Stores a message, or prolongs the one that is there. A public outbox keeps only the newest.
+    /// Stores a message, or prolongs the one that is there. A public outbox keeps only the newest. Quirk
+    /// (observed-nodes 26): that fails when the one to make room is all the account has.
     pub(crate) async fn put(
         &self,
         owner: &Identifier,
@@ -120,6 +137,19 @@ impl Store {
             .await?;
         let known = known.map(|(expiry,)| from_column(expiry));
         if message.namespace.is_public_outbox() {
+            let count = "SELECT count(*), count(*) FILTER (WHERE namespace = ?2 AND hash <> ?3)
+                         FROM messages WHERE owner = ?1";
+            let (all, replaced): (i64, i64) = sqlx::query_as(count)
+                .bind(owner.to_bytes().as_slice())
+                .bind(message.namespace.0)
+                .bind(&message.hash)
+                .fetch_one(&mut *transaction)
+                .await?;
+            if replaced > 0 && all == replaced {
+                return Err(sqlx::Error::Protocol(
+                    "FOREIGN KEY constraint failed".into(),
+                ));
+            }
             sqlx::query("DELETE FROM messages WHERE owner = ? AND namespace = ? AND hash <> ?")
                 .bind(owner.to_bytes().as_slice())
                 .bind(message.namespace.0)
@@ -212,6 +242,140 @@ impl Store {
         Ok(deleted)
     }
 
+    /// Deletes messages of one namespace or of all, those with a timestamp up to `until` if it is given.
+    pub(crate) async fn delete_until(
+        &self,
+        owner: &Identifier,
+        namespaces: NamespaceSelector,
+        until: Option<u64>,
+    ) -> Result<Vec<InNamespace>, sqlx::Error> {
+        let rows = sqlx::query(
+            "DELETE FROM messages
+             WHERE owner = ?1 AND (?2 IS NULL OR namespace = ?2) AND timestamp <= ?3
+             RETURNING namespace, hash",
+        )
+        .bind(owner.to_bytes().as_slice())
+        .bind(selected(namespaces))
+        .bind(until.map_or(i64::MAX, column))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(in_namespace).collect()
+    }
+
+    /// Moves later expiries of one namespace or of all to `expiry`.
+    pub(crate) async fn shorten(
+        &self,
+        owner: &Identifier,
+        namespaces: NamespaceSelector,
+        expiry: u64,
+    ) -> Result<Vec<InNamespace>, sqlx::Error> {
+        let rows = sqlx::query(
+            "UPDATE messages SET expiry = ?3
+             WHERE owner = ?1 AND (?2 IS NULL OR namespace = ?2) AND expiry > ?3
+             RETURNING namespace, hash",
+        )
+        .bind(owner.to_bytes().as_slice())
+        .bind(selected(namespaces))
+        .bind(column(expiry))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(in_namespace).collect()
+    }
+
+    /// When messages expire; those that are not there are left out.
+    pub(crate) async fn expiries(
+        &self,
+        owner: &Identifier,
+        hashes: &[String],
+    ) -> Result<Vec<(String, u64)>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let mut expiries = Vec::new();
+        for hash in hashes {
+            let known: Option<(i64,)> =
+                sqlx::query_as("SELECT expiry FROM messages WHERE hash = ? AND owner = ?")
+                    .bind(hash)
+                    .bind(owner.to_bytes().as_slice())
+                    .fetch_optional(&mut *connection)
+                    .await?;
+            expiries.extend(known.map(|(expiry,)| (hash.clone(), from_column(expiry))));
+        }
+        Ok(expiries)
+    }
+
+    /// Remembers tokens as revoked, the newest [`MAX_REVOKED`] of an account. Quirk (network.md 4.11): an account
+    /// without messages is not known, and nothing is remembered for it.
+    pub(crate) async fn revoke(
+        &self,
+        owner: &Identifier,
+        tokens: &[Token],
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        for token in tokens {
+            sqlx::query(
+                "INSERT OR REPLACE INTO revoked (owner, token)
+                 SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM messages WHERE owner = ?1)",
+            )
+            .bind(owner.to_bytes().as_slice())
+            .bind(token.as_bytes().as_slice())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        sqlx::query(
+            "DELETE FROM revoked WHERE owner = ?1 AND id NOT IN
+             (SELECT id FROM revoked WHERE owner = ?1 ORDER BY id DESC LIMIT ?2)",
+        )
+        .bind(owner.to_bytes().as_slice())
+        .bind(i64::try_from(MAX_REVOKED).unwrap_or(i64::MAX))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
+    }
+
+    /// Forgets that tokens are revoked; answers how many were.
+    pub(crate) async fn unrevoke(
+        &self,
+        owner: &Identifier,
+        tokens: &[Token],
+    ) -> Result<u64, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        let mut count = 0;
+        for token in tokens {
+            count += sqlx::query("DELETE FROM revoked WHERE owner = ? AND token = ?")
+                .bind(owner.to_bytes().as_slice())
+                .bind(token.as_bytes().as_slice())
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(count)
+    }
+
+    /// Whether a token is revoked.
+    pub(crate) async fn is_revoked(
+        &self,
+        owner: &Identifier,
+        token: &Token,
+    ) -> Result<bool, sqlx::Error> {
+        let found: Option<(i64,)> =
+            sqlx::query_as("SELECT id FROM revoked WHERE owner = ? AND token = ?")
+                .bind(owner.to_bytes().as_slice())
+                .bind(token.as_bytes().as_slice())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(found.is_some())
+    }
+
+    /// Revoked tokens of an account, oldest first.
+    pub(crate) async fn revoked(&self, owner: &Identifier) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+        let rows: Vec<(Vec<u8>,)> =
+            sqlx::query_as("SELECT token FROM revoked WHERE owner = ? ORDER BY id")
+                .bind(owner.to_bytes().as_slice())
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().map(|(token,)| token).collect())
+    }
+
     /// Moves expiries of messages of `owner`, in any namespace.
     pub(crate) async fn expire(
         &self,
@@ -280,6 +444,21 @@ fn message(row: &SqliteRow, namespace: Namespace) -> Result<Message, sqlx::Error
         expiry: from_column(row.try_get(2)?),
         data: row.try_get(3)?,
     })
+}
+
+fn in_namespace(row: &SqliteRow) -> Result<InNamespace, sqlx::Error> {
+    Ok(InNamespace {
+        namespace: Namespace(row.try_get(0)?),
+        hash: row.try_get(1)?,
+    })
+}
+
+/// Number of a namespace, or nothing for all.
+fn selected(namespaces: NamespaceSelector) -> Option<i16> {
+    match namespaces {
+        NamespaceSelector::One(namespace) => Some(namespace.0),
+        NamespaceSelector::All => None,
+    }
 }
 
 /// Times that do not fit SQLite's integers are further away than anyone will wait.

@@ -1,12 +1,9 @@
 //! `delete` and `expire`, and several requests in a `batch`.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use session_protocol::identity::verify_ed25519;
 use session_protocol::storage::signed::{self, ExpireMode};
 
-use crate::support::{Account, Net, START_MS, with, without};
+use crate::support::{Account, Net, START_MS, assert_signed, with, without};
 
 const DAY: u64 = 86_400_000;
 
@@ -34,25 +31,6 @@ fn expire(account: &Account, mode: ExpireMode, expiries: &[u64], hashes: &[Strin
         mode => with(params, mode.signed_form(), json!(true)),
     };
     account.sign(params, &signed::expire(mode, expiries, hashes))
-}
-
-fn assert_signed(net: &Net, answer: &Value, text: impl Fn(&Value) -> String) {
-    for (key, element) in answer["swarm"].as_object().unwrap() {
-        let node = net
-            .network
-            .nodes()
-            .iter()
-            .find(|node| hex::encode(node.ed25519) == *key);
-        let signature = STANDARD
-            .decode(element["signature"].as_str().unwrap())
-            .unwrap();
-        let signature = signature.try_into().unwrap();
-        let text = text(element);
-        assert!(
-            verify_ed25519(&node.unwrap().ed25519, text.as_bytes(), &signature),
-            "{element}"
-        );
-    }
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn malformed_requests_have_their_texts() {
         ),
         (
             r#"{"method":"delete_all","params":{}}"#,
-            "no method delete_all",
+            "invalid request: Required field 'pubkey' missing",
         ),
         (
             r#"{"method":"oxend_request","params":{"endpoint":"stop"}}"#,
@@ -102,6 +102,19 @@ async fn oversized_bodies_are_refused_by_their_announced_length() {
             format!("HTTP/1.1 {status}")
         );
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_not_read() {
+    let net = Net::start().await;
+    let mut stream = tls(net.node(0).address()).await;
+    let head = "POST /storage_rpc/v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 40000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // More than the buffers on the way hold.
+    let body = vec![b'x'; 40_000_000];
+    let written = tokio::time::timeout(Duration::from_secs(60), stream.write_all(&body));
+    assert!(written.await.unwrap().is_err());
+    assert_eq!(net.rpc(0, "info", json!({})).await.0, 200);
 }
 
 #[tokio::test]

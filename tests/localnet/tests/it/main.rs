@@ -6,8 +6,11 @@
 mod changes;
 mod http;
 mod lifecycle;
+mod meta;
 mod onion;
+mod over;
 mod retrieve;
 mod seed;
 mod store;
+mod subaccounts;
 mod support;

@@ -319,21 +319,38 @@ async fn groups_sign_with_their_key_and_name_no_other() {
 async fn a_public_outbox_keeps_one_message_that_anyone_reads() {
     let net = Net::start().await;
     let account = Account::new();
-    let member = net.members(account.id())[0];
-    for data in [b"old", b"new"] {
-        let store = with(
-            account.store(data, START_MS, 60_000),
-            "namespace",
-            json!(-21),
-        );
+    let members = net.members(account.id());
+    let store = async |data: &[u8]| {
+        let store = account.store(data, START_MS, 60_000);
+        let store = with(store, "namespace", json!(-21));
         let store = account.sign(store, &signed::store(Namespace(-21), START_MS));
-        assert_eq!(net.rpc(member, "store", store).await.0, 200);
+        let (status, answer) = net.rpc(members[0], "store", store).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let held = async || {
+        let params = json!({"pubkey": account.id().to_string(), "namespace": -21});
+        let (status, held) = net.rpc(members[1], "retrieve", params).await;
+        assert_eq!(status, 200, "{held}");
+        let messages = held["messages"].as_array().unwrap();
+        messages
+            .iter()
+            .map(|message| message["data"].clone())
+            .collect::<Vec<_>>()
+    };
+    store(b"old").await;
+    // While the account has nothing else, the database refuses on every member; 200 all the same.
+    let refused = store(b"new").await;
+    assert!(refused.get("hash").is_none());
+    for element in refused["swarm"].as_object().unwrap().values() {
+        assert!(element["query_failure"] == json!(true) || element["query_failure"] == json!(1));
     }
-    let params = json!({"pubkey": account.id().to_string(), "namespace": -21});
-    let (status, held) = net.rpc(member, "retrieve", params).await;
-    assert_eq!(status, 200, "{held}");
-    assert_eq!(held["messages"].as_array().unwrap().len(), 1);
-    assert_eq!(held["messages"][0]["data"], json!(STANDARD.encode("new")));
+    assert_eq!(held().await, [json!(STANDARD.encode("old"))]);
+
+    let other = account.store(b"something else", START_MS, 60_000);
+    assert_eq!(net.rpc(members[0], "store", other).await.0, 200);
+    assert!(store(b"new").await["hash"].is_string());
+    assert_eq!(held().await, [json!(STANDARD.encode("new"))]);
 }
 
 #[tokio::test]

@@ -19,9 +19,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use serde_json::{Map, Value, json};
 use session_localnet::{Localnet, ManualClock, NodeInfo, Options};
+use session_protocol::identity::{Prefix, verify_ed25519};
 use session_protocol::onion::{self, Destination, EncType, Hop, LayerKey, frame};
 use session_protocol::storage::namespace::Namespace;
 use session_protocol::storage::signed;
+use session_protocol::subaccount::{AuthData, Permissions, Token};
 use session_protocol::{AccountKeys, AccountSeed, Identifier, swarm};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -143,6 +145,22 @@ pub fn hop(node: &NodeInfo) -> Hop {
     }
 }
 
+/// Checks the signature in every member's element; `text` is what the element must sign.
+pub fn assert_signed<T: AsRef<[u8]>>(net: &Net, answer: &Value, text: impl Fn(&Value) -> T) {
+    let swarm = answer["swarm"].as_object().unwrap();
+    assert!(!swarm.is_empty());
+    for (key, element) in swarm {
+        let nodes = net.network.nodes();
+        let node = nodes.iter().find(|node| hex::encode(node.ed25519) == *key);
+        let signature = element["signature"].as_str().unwrap();
+        let signature = STANDARD.decode(signature).unwrap().try_into().unwrap();
+        assert!(
+            verify_ed25519(&node.unwrap().ed25519, text(element).as_ref(), &signature),
+            "{element}"
+        );
+    }
+}
+
 pub fn json_or_text(body: &[u8]) -> Value {
     let text = String::from_utf8_lossy(body).into_owned();
     serde_json::from_slice(body).unwrap_or(Value::String(text))
@@ -188,6 +206,70 @@ impl Account {
             json!({"namespace": namespace, "timestamp": timestamp}),
             &text,
         )
+    }
+}
+
+/// A group, with the key of its admins.
+pub struct Group(pub AccountKeys);
+
+impl Group {
+    pub fn new() -> Self {
+        Self(Account::new().0)
+    }
+
+    pub fn id(&self) -> Identifier {
+        Identifier {
+            prefix: Prefix::Group,
+            key: self.0.ed25519_public(),
+        }
+    }
+
+    /// Adds account and an admin's signature of `text` to `params`.
+    pub fn sign(&self, params: Value, text: impl AsRef<[u8]>) -> Value {
+        let mut params = object(params);
+        params.insert("pubkey".into(), self.id().to_string().into());
+        let signature = STANDARD.encode(self.0.sign(text.as_ref()));
+        params.insert("signature".into(), signature.into());
+        params.into()
+    }
+
+    /// A new member that may do this.
+    pub fn member(&self, permissions: Permissions) -> Member {
+        let keys = Account::new().0;
+        let auth = AuthData::make(&self.0, &keys.account_id(), permissions).unwrap();
+        Member {
+            group: self.id(),
+            keys,
+            auth,
+        }
+    }
+}
+
+/// A member of a group, with what the admin gave it.
+pub struct Member {
+    group: Identifier,
+    keys: AccountKeys,
+    auth: AuthData,
+}
+
+impl Member {
+    pub fn token(&self) -> Token {
+        self.auth.token(&self.keys).unwrap()
+    }
+
+    /// Adds account, token and the member's signature of `text` to `params`.
+    pub fn sign(&self, params: Value, text: impl AsRef<[u8]>) -> Value {
+        let proof = self.auth.prove(&self.keys, text.as_ref()).unwrap();
+        let mut params = object(params);
+        params.insert("pubkey".into(), self.group.to_string().into());
+        for (name, bytes) in [
+            ("subaccount", proof.token.as_bytes().as_slice()),
+            ("subaccount_sig", proof.token_signature.as_slice()),
+            ("signature", proof.signature.as_slice()),
+        ] {
+            params.insert(name.into(), STANDARD.encode(bytes).into());
+        }
+        params.into()
     }
 }
 

@@ -7,7 +7,7 @@ use session_protocol::Identifier;
 use session_protocol::storage::signed;
 
 use super::answer::Answer;
-use super::auth::Auth;
+use super::auth::{Access, Auth};
 use super::params::{BadParam, Params, required};
 use super::recursive::Element;
 use crate::node::Node;
@@ -35,18 +35,18 @@ impl Delete {
         })
     }
 
-    pub(super) fn check(&self) -> Result<(), Answer> {
-        if self
-            .auth
-            .verify(&self.account, &signed::delete(&self.hashes))
-        {
-            Ok(())
-        } else {
-            Err(Answer::text(
-                401,
-                "delete_msgs signature verification failed",
-            ))
-        }
+    pub(super) async fn check(&self, node: &Node) -> Result<(), Answer> {
+        let refusal = "delete_msgs signature verification failed";
+        let signed = signed::delete(&self.hashes);
+        self.auth
+            .demand(
+                node,
+                &self.account,
+                Access::DELETE,
+                signed.as_bytes(),
+                refusal,
+            )
+            .await
     }
 
     pub(super) async fn apply(&self, node: &Node) -> Result<Element, sqlx::Error> {

@@ -7,7 +7,7 @@ use session_protocol::Identifier;
 use session_protocol::storage::signed::{self, ExpireMode};
 
 use super::answer::Answer;
-use super::auth::Auth;
+use super::auth::{Access, Auth};
 use super::params::{BadParam, Params, required};
 use super::recursive::Element;
 use crate::node::Node;
@@ -47,6 +47,10 @@ impl Expire {
                 return Err(BadParam("'shorten' and 'extend' exclude each other".into()));
             }
         };
+        if mode == ExpireMode::Shorten && auth.is_limited() {
+            let text = "'shorten' needs a subaccount that may delete";
+            return Err(BadParam(text.into()));
+        }
         required("signature", auth.signature.as_ref())?;
         Ok(Self {
             account,
@@ -57,11 +61,11 @@ impl Expire {
         })
     }
 
-    pub(super) fn check(&self, now_ms: u64) -> Result<(), Answer> {
+    pub(super) async fn check(&self, node: &Node) -> Result<(), Answer> {
         if self
             .expiries
             .iter()
-            .any(|expiry| expiry + TOLERANCE_MS < now_ms)
+            .any(|expiry| expiry + TOLERANCE_MS < node.now_ms())
         {
             return Err(Answer::text(
                 401,
@@ -69,13 +73,29 @@ impl Expire {
             ));
         }
         let signed = signed::expire(self.mode, &self.expiries, &self.hashes);
-        if !self.auth.verify(&self.account, &signed) {
-            return Err(Answer::text(401, "expire: signature verification failed"));
+        let refusal = "expire: signature verification failed";
+        self.auth
+            .demand(
+                node,
+                &self.account,
+                Access::WRITE,
+                signed.as_bytes(),
+                refusal,
+            )
+            .await
+    }
+
+    /// What is done: a subaccount that may not delete can only prolong, though it signs what it asked for.
+    fn effective_mode(&self) -> ExpireMode {
+        if self.auth.is_limited() {
+            ExpireMode::Extend
+        } else {
+            self.mode
         }
-        Ok(())
     }
 
     pub(super) async fn apply(&self, node: &Node) -> Result<Element, sqlx::Error> {
+        let mode = self.effective_mode();
         let latest = node.now_ms() + MAX_EXPIRY_MS;
         let capped: Vec<u64> = self
             .expiries
@@ -89,7 +109,7 @@ impl Expire {
             .cloned()
             .zip(capped.iter().copied().cycle())
             .collect();
-        let outcome = node.store.expire(&self.account, &wanted, self.mode).await?;
+        let outcome = node.store.expire(&self.account, &wanted, mode).await?;
 
         let applied: Vec<u64> = if self.expiries.len() == 1 {
             capped
@@ -97,7 +117,7 @@ impl Expire {
             outcome.updated.iter().map(|(_, expiry)| *expiry).collect()
         };
         let updated: Vec<String> = outcome.updated.into_iter().map(|(hash, _)| hash).collect();
-        let says_unchanged = self.mode != ExpireMode::Set;
+        let says_unchanged = mode != ExpireMode::Set;
         let unchanged = if says_unchanged {
             outcome.unchanged
         } else {

@@ -1,17 +1,22 @@
 //! Storage requests: parsing, dispatch, and the answers that need no swarm (network.md 4).
 //!
 //! [`params`] reads parameters and refuses mistyped ones, [`auth`] checks who asks, [`recursive`] runs what
-//! every member of a swarm has to do, [`batch`] runs several requests; the others are a method each.
+//! every member of a swarm has to do, [`batch`] and [`ifelse`] hold other requests; the others are a method or a few
+//! each.
 
 pub(super) mod answer;
 mod auth;
 mod batch;
 mod delete;
 mod expire;
+mod expiries;
+mod ifelse;
 mod meta;
+mod over;
 mod params;
 pub(super) mod recursive;
 mod retrieve;
+mod revoke;
 mod store;
 
 use serde_json::{Map, Value};
@@ -29,7 +34,20 @@ enum Request {
     GetSwarm(meta::GetSwarm),
     Info,
     Oxend(meta::Oxend),
+    GetExpiries(expiries::GetExpiries),
+    Revoked(revoke::Revoked),
     Batch(Vec<Request>),
+    Sequence(Vec<Request>),
+    IfElse(Box<ifelse::IfElse>),
+}
+
+/// What kinds of requests are allowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// Also those that hold others.
+    Any,
+    /// Only single ones.
+    Single,
 }
 
 /// Answers a request given as JSON text.
@@ -37,14 +55,14 @@ pub(super) async fn handle(node: &Node, body: &[u8]) -> Answer {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return Answer::text(400, "invalid json");
     };
-    match parse(value, true) {
+    match parse(value, Level::Any) {
         Ok(request) => run(node, &request).await,
         Err(refusal) => refusal,
     }
 }
 
-/// Reads `{"method", "params"}`. Only on the outermost level may it be a batch.
-fn parse(value: Value, outermost: bool) -> Result<Request, Answer> {
+/// Reads `{"method", "params"}`.
+fn parse(value: Value, level: Level) -> Result<Request, Answer> {
     let missing = |field| Answer::text(400, format!("invalid json: no `{field}` field"));
     let method = value
         .get("method")
@@ -59,19 +77,30 @@ fn parse(value: Value, outermost: bool) -> Result<Request, Answer> {
         "store" => Change::Store(store::Store::parse(&params)?),
         "delete" => Change::Delete(delete::Delete::parse(&params)?),
         "expire" => Change::Expire(expire::Expire::parse(&params)?),
+        "delete_all" => Change::Over(over::Over::parse(over::Kind::DeleteAll, &params)?),
+        "delete_before" => Change::Over(over::Over::parse(over::Kind::DeleteBefore, &params)?),
+        "expire_all" => Change::Over(over::Over::parse(over::Kind::ExpireAll, &params)?),
+        "revoke_subaccount" => Change::Revoke(revoke::Revoke::parse(false, &params)?),
+        "unrevoke_subaccount" => Change::Revoke(revoke::Revoke::parse(true, &params)?),
         "retrieve" => return Ok(Request::Retrieve(retrieve::Retrieve::parse(&params)?)),
         "get_swarm" | "get_snodes_for_pubkey" => {
             return Ok(Request::GetSwarm(meta::GetSwarm::parse(&params)?));
         }
         "info" => return Ok(Request::Info),
         "oxend_request" => return Ok(Request::Oxend(meta::Oxend::parse(&params)?)),
-        "batch" if outermost => return Ok(Request::Batch(batch::parse(&params)?)),
-        "batch" => {
-            return Err(Answer::text(
-                400,
-                "invalid request: a batch may not contain a batch",
-            ));
+        "get_expiries" => {
+            return Ok(Request::GetExpiries(expiries::GetExpiries::parse(&params)?));
         }
+        "revoked_subaccounts" => {
+            return Ok(Request::Revoked(revoke::Revoked::parse(&params)?));
+        }
+        "batch" | "sequence" | "ifelse" if level == Level::Single => {
+            let text = format!("invalid request: {method} inside of batch or sequence");
+            return Err(Answer::text(400, text));
+        }
+        "batch" => return Ok(Request::Batch(batch::parse(&params)?)),
+        "sequence" => return Ok(Request::Sequence(batch::parse(&params)?)),
+        "ifelse" => return Ok(Request::IfElse(Box::new(ifelse::IfElse::parse(&params)?))),
         _ => return Err(Answer::text(400, format!("no method {method}"))),
     };
     Ok(Request::Change(change, value))
@@ -80,6 +109,8 @@ fn parse(value: Value, outermost: bool) -> Result<Request, Answer> {
 async fn run(node: &Node, request: &Request) -> Answer {
     match request {
         Request::Batch(requests) => batch::run(node, requests).await,
+        Request::Sequence(requests) => batch::run_sequence(node, requests).await,
+        Request::IfElse(ifelse) => ifelse.run(node).await,
         single => run_single(node, single).await,
     }
 }
@@ -91,8 +122,12 @@ async fn run_single(node: &Node, request: &Request) -> Answer {
         Request::GetSwarm(get_swarm) => get_swarm.run(node),
         Request::Info => meta::info(node),
         Request::Oxend(oxend) => oxend.run(node),
-        // The parser makes no batch inside a batch.
-        Request::Batch(_) => Answer::text(400, "invalid request: a batch may not contain a batch"),
+        Request::GetExpiries(get_expiries) => get_expiries.run(node).await,
+        Request::Revoked(revoked) => revoked.run(node).await,
+        // The parser puts none of these where only single requests are allowed.
+        Request::Batch(_) | Request::Sequence(_) | Request::IfElse(_) => {
+            Answer::text(500, "request failed")
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Reads parameters as official nodes do: `null` is absent, unknown keys are ignored, wrong types are
 //! refused (network.md 4.1).
 
+use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 use session_protocol::Identifier;
 use session_protocol::storage::hash::HASH_LENGTH;
 use session_protocol::storage::namespace::Namespace;
+use session_protocol::storage::signed::NamespaceSelector;
+use session_protocol::subaccount::{TOKEN_LENGTH, Token};
 
 /// Standard alphabet, padding optional.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -102,6 +105,47 @@ impl<'a> Params<'a> {
         })
     }
 
+    /// One namespace, or the word `all`.
+    pub(super) fn namespaces(&self) -> Result<NamespaceSelector, BadParam> {
+        match self.get("namespace") {
+            Some(Value::String(all)) if all == "all" => Ok(NamespaceSelector::All),
+            _ => {
+                let one = self.namespace()?.unwrap_or(Namespace::DEFAULT);
+                Ok(NamespaceSelector::One(one))
+            }
+        }
+    }
+
+    /// Base64 of 64 bytes, with or without padding.
+    pub(super) fn signature(&self, name: &str) -> Result<Option<[u8; 64]>, BadParam> {
+        self.read(name, "base64 of 64 bytes", |value| {
+            let text = value
+                .as_str()
+                .filter(|text| matches!(text.len(), 86 | 88))?;
+            BASE64.decode(text).ok()?.try_into().ok()
+        })
+    }
+
+    /// A subaccount's token in base64 or hex.
+    pub(super) fn token(&self, name: &str) -> Result<Option<Token>, BadParam> {
+        self.read(name, TOKEN, |value| token(value.as_str()?))
+    }
+
+    /// Tokens in a list, or one.
+    pub(super) fn tokens(&self, name: &str) -> Result<Vec<Token>, BadParam> {
+        let tokens = required(name, self.texts(name)?)?;
+        let tokens: Option<Vec<Token>> = tokens.iter().map(|text| token(text)).collect();
+        tokens.ok_or_else(|| BadParam::invalid(name, TOKEN))
+    }
+
+    /// Numbers of a version, in a list of exactly `N`.
+    pub(super) fn version<const N: usize>(&self, name: &str) -> Result<Option<[u64; N]>, BadParam> {
+        self.read(name, "a list of integers", |value| {
+            let numbers: Option<Vec<u64>> = value.as_array()?.iter().map(Value::as_u64).collect();
+            numbers?.try_into().ok()
+        })
+    }
+
     /// The account a request is about; `alias` where `pubKey` is another name for `pubkey`.
     pub(super) fn account(&self, alias: bool) -> Result<Identifier, BadParam> {
         let text = match self.text("pubkey")? {
@@ -146,6 +190,19 @@ impl<'a> Params<'a> {
         }
         Ok(hashes)
     }
+}
+
+const TOKEN: &str = "a subaccount token in base64 or hex";
+
+fn token(text: &str) -> Option<Token> {
+    let bytes = match text.len() {
+        48 => BASE64.decode(text).ok()?,
+        72 => hex::decode(text).ok()?,
+        _ => return None,
+    };
+    Some(Token::from_bytes(
+        <[u8; TOKEN_LENGTH]>::try_from(bytes).ok()?,
+    ))
 }
 
 /// Fails for an absent value.

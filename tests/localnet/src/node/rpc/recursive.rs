@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use session_protocol::Identifier;
 
 use super::answer::{Answer, Body};
-use super::{Request, delete, expire, parse, stamped, store, wrong_swarm};
+use super::{Level, Request, delete, expire, over, parse, revoke, stamped, store, wrong_swarm};
 use crate::directory::NodeInfo;
 use crate::node::Node;
 use crate::peers::{PeerError, STORAGE};
@@ -23,6 +23,8 @@ pub(super) enum Change {
     Store(store::Store),
     Delete(delete::Delete),
     Expire(expire::Expire),
+    Over(over::Over),
+    Revoke(revoke::Revoke),
 }
 
 impl Change {
@@ -31,18 +33,22 @@ impl Change {
             Self::Store(store) => &store.account,
             Self::Delete(delete) => &delete.account,
             Self::Expire(expire) => &expire.account,
+            Self::Over(over) => &over.account,
+            Self::Revoke(revoke) => &revoke.account,
         }
     }
 
     /// Whether the node may make it: swarm first, then what the method says.
-    fn check(&self, node: &Node) -> Result<(), Answer> {
+    async fn check(&self, node: &Node, forwarded: bool) -> Result<(), Answer> {
         if !node.serves(self.account()) {
             return Err(wrong_swarm(node, self.account()));
         }
         match self {
-            Self::Store(store) => store.check(node.now_ms()),
-            Self::Delete(delete) => delete.check(),
-            Self::Expire(expire) => expire.check(node.now_ms()),
+            Self::Store(store) => store.check(node).await,
+            Self::Delete(delete) => delete.check(node).await,
+            Self::Expire(expire) => expire.check(node).await,
+            Self::Over(over) => over.check(node, forwarded).await,
+            Self::Revoke(revoke) => revoke.check(node),
         }
     }
 
@@ -52,6 +58,8 @@ impl Change {
             Self::Store(store) => store.apply(node).await,
             Self::Delete(delete) => delete.apply(node).await,
             Self::Expire(expire) => expire.apply(node).await,
+            Self::Over(over) => over.apply(node).await,
+            Self::Revoke(revoke) => revoke.apply(node).await,
         };
         made.unwrap_or_else(|error| {
             tracing::warn!(%error, "change refused by the database");
@@ -62,7 +70,7 @@ impl Change {
 
 /// A client's change.
 pub(super) async fn run(node: &Node, change: &Change, raw: &Value) -> Answer {
-    if let Err(refusal) = change.check(node) {
+    if let Err(refusal) = change.check(node, false).await {
         return refusal;
     }
     let raw = Bytes::from(raw.to_string());
@@ -124,12 +132,12 @@ pub(in crate::node) async fn from_peer(node: &Node, body: &[u8]) -> Answer {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
         return Answer::text(400, "invalid json");
     };
-    let change = match parse(value, false) {
+    let change = match parse(value, Level::Single) {
         Ok(Request::Change(change, _)) => change,
         Ok(_) => return Answer::text(400, "invalid request: not a change"),
         Err(refusal) => return refusal,
     };
-    if let Err(refusal) = change.check(node) {
+    if let Err(refusal) = change.check(node, true).await {
         return refusal;
     }
     let mut element = change.apply(node).await;

@@ -8,7 +8,7 @@ use session_protocol::storage::namespace::Namespace;
 use session_protocol::storage::signed;
 
 use super::answer::Answer;
-use super::auth::{Auth, is_current};
+use super::auth::{Access, Auth, is_current};
 use super::params::{BadParam, Params, is_hash, required};
 use super::{stamped, wrong_swarm};
 use crate::node::Node;
@@ -69,7 +69,7 @@ impl Retrieve {
         if !node.serves(&self.account) {
             return wrong_swarm(node, &self.account);
         }
-        if let Err(refusal) = self.check(node.now_ms()) {
+        if let Err(refusal) = self.check(node).await {
             return refusal;
         }
         // Quirk: exactly -1 asks for nothing, smaller counts for everything.
@@ -93,7 +93,7 @@ impl Retrieve {
         }
     }
 
-    fn check(&self, now_ms: u64) -> Result<(), Answer> {
+    async fn check(&self, node: &Node) -> Result<(), Answer> {
         if self.auth.signature.is_none() {
             return if needs_auth(self.namespace) {
                 Err(Answer::text(401, "retrieve: request signature required"))
@@ -103,19 +103,22 @@ impl Retrieve {
         }
         // A signature without its time counts as one from 1970.
         let timestamp = self.timestamp.unwrap_or(0);
-        if !is_current(now_ms, timestamp) {
+        if !is_current(node.now_ms(), timestamp) {
             return Err(Answer::text(
                 406,
                 "retrieve timestamp too far from current time",
             ));
         }
-        if !self
-            .auth
-            .verify(&self.account, &signed::retrieve(self.namespace, timestamp))
-        {
-            return Err(Answer::text(401, "retrieve signature verification failed"));
-        }
-        Ok(())
+        let access = if self.namespace.is_unrevocable() {
+            Access::READ_EVEN_REVOKED
+        } else {
+            Access::READ
+        };
+        let signed = signed::retrieve(self.namespace, timestamp);
+        let refusal = "retrieve signature verification failed";
+        self.auth
+            .demand(node, &self.account, access, signed.as_bytes(), refusal)
+            .await
     }
 
     fn limits(&self) -> Limits {

@@ -9,7 +9,7 @@ use session_protocol::storage::namespace::Namespace;
 use session_protocol::storage::signed;
 
 use super::answer::Answer;
-use super::auth::{Auth, is_current};
+use super::auth::{Access, Auth, is_current};
 use super::params::{BASE64, BadParam, Params, required};
 use super::recursive::Element;
 use crate::node::Node;
@@ -66,7 +66,8 @@ impl Store {
         })
     }
 
-    pub(super) fn check(&self, now_ms: u64) -> Result<(), Answer> {
+    pub(super) async fn check(&self, node: &Node) -> Result<(), Answer> {
+        let now_ms = node.now_ms();
         // A message that expires before it was sent has no TTL at all.
         let ttl = self.expiry.saturating_sub(self.timestamp);
         if !(MIN_TTL_MS..=self.namespace.max_ttl_ms()).contains(&ttl) {
@@ -90,11 +91,22 @@ impl Store {
             let text = "store signature timestamp too far from current time";
             return Err(Answer::text(406, text));
         }
+        // What is stored to an outbox takes the place of what was there.
+        let access = if self.namespace.is_public_outbox() {
+            Access::WRITE_AND_DELETE
+        } else {
+            Access::WRITE
+        };
         let signed = signed::store(self.namespace, self.sig_timestamp);
-        if !self.auth.verify(&self.account, &signed) {
-            return Err(Answer::text(401, "store signature verification failed"));
-        }
-        Ok(())
+        self.auth
+            .demand(
+                node,
+                &self.account,
+                access,
+                signed.as_bytes(),
+                "store signature verification failed",
+            )
+            .await
     }
 
     pub(super) async fn apply(&self, node: &Node) -> Result<Element, sqlx::Error> {
