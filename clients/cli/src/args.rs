@@ -1,12 +1,19 @@
 //! The arguments, and the help that goes with them.
+//!
+//! One line per command here; its own arguments stand beside it in [`crate::commands`].
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::SignedDuration;
 
-use crate::account_id::AccountId;
+use crate::commands::{
+    account::AccountCommand,
+    events::EventsArgs,
+    messages::{ConversationArgs, MessageArgs, MessagesArgs},
+    send::SendArgs,
+};
 
 /// What the exit codes mean, as `--help` shows it.
 pub const EXIT_CODES: &str = "\
@@ -60,8 +67,12 @@ pub enum Command {
     Send(SendArgs),
     /// Show a conversation, the newest messages last
     Messages(MessagesArgs),
+    /// Show one message
+    Message(MessageArgs),
     /// List the conversations, the newest activity first
     Conversations,
+    /// Show one conversation
+    Conversation(ConversationArgs),
     /// Print the event log
     ///
     /// Where the output starts: after --after; else, with --as, after what was acknowledged last
@@ -79,92 +90,11 @@ pub enum Command {
     },
 }
 
-/// What to do with the account.
-#[derive(Debug, Subcommand)]
-pub enum AccountCommand {
-    /// Make a new account
-    Create {
-        /// Name shown to others
-        #[arg(long)]
-        name: Option<String>,
-    },
-    /// Bring an account back; the recovery phrase is read from stdin
-    Restore {
-        /// Name shown to others
-        #[arg(long)]
-        name: Option<String>,
-    },
-    /// Show the account
-    Show,
-    /// Show the recovery phrase: whoever has it has the account
-    ///
-    /// On a terminal in both forms; otherwise only the 13 words, as `account restore` reads them.
-    Phrase {
-        /// Print it even though stdout is not a terminal
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// Arguments of `send`.
-#[derive(Debug, Args)]
-pub struct SendArgs {
-    /// Account ID of the recipient
-    #[arg(value_name = "ACCOUNT-ID")]
-    pub recipient: AccountId,
-    /// What to say, `-` to read it from stdin (one line break at the end is dropped); put `--`
-    /// before a text that begins with a dash
-    pub text: String,
-    /// Wait until the message is stored in the recipient's swarm (exit code 0) or given up (1)
-    #[arg(long, value_name = "STATE")]
-    pub wait: Option<WaitFor>,
-    /// Repeating a send with the same token and content sends nothing twice [default: random]
-    #[arg(long)]
-    pub token: Option<String>,
-    /// How long --wait waits, as 30s or 5m; the agent goes on trying afterwards
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
-    pub timeout: Duration,
-}
-
-/// What `send --wait` waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum WaitFor {
-    /// At least one member of the recipient's swarm signed that it holds the message
-    Stored,
-}
-
-/// Arguments of `messages`.
-#[derive(Debug, Args)]
-pub struct MessagesArgs {
-    /// Account ID of the other side; the own one for notes to self
-    #[arg(value_name = "ACCOUNT-ID")]
-    pub with: AccountId,
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
-    pub limit: i32,
-    /// Only messages older than this one
-    #[arg(long, value_name = "MESSAGE-ID")]
-    pub before: Option<String>,
-}
-
-/// Arguments of `events`.
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// Go on with new events as they happen, through restarts of the agent; Ctrl-C ends
-    #[arg(long)]
-    pub follow: bool,
-    /// Only events after this place
-    #[arg(long, value_name = "CURSOR")]
-    pub after: Option<String>,
-    /// Subscribe under this name: every event is acknowledged after it was printed and flushed
-    #[arg(long = "as", value_name = "NAME", value_parser = subscriber)]
-    pub name: Option<String>,
-}
-
 /// A year: whoever waits longer has lost track.
 const LONGEST_WAIT: Duration = Duration::from_secs(366 * 24 * 3600);
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time as 30s, 5m or 1h.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let explain = || format!("{text:?} is not a time such as 30s, 5m or 1h");
     let duration: SignedDuration = match text.parse::<u32>() {
         Ok(seconds) => SignedDuration::from_secs(seconds.into()),
@@ -177,7 +107,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-fn subscriber(text: &str) -> Result<String, String> {
+/// Name of a subscriber.
+pub(crate) fn subscriber(text: &str) -> Result<String, String> {
     let fits = (1..=64).contains(&text.len())
         && text
             .bytes()

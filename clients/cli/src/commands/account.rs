@@ -1,5 +1,6 @@
 //! `account create | restore | show | phrase`
 
+use clap::Subcommand;
 use sessiond_client::{
     new_client_token,
     v1::{
@@ -15,6 +16,33 @@ use crate::{
     format::{overview, safe},
     input,
 };
+
+/// What to do with the account.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make a new account
+    Create {
+        /// Name shown to others
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Bring an account back; the recovery phrase is read from stdin
+    Restore {
+        /// Name shown to others
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show the account
+    Show,
+    /// Show the recovery phrase: whoever has it has the account
+    ///
+    /// On a terminal in both forms; otherwise only the 13 words, as `account restore` reads them.
+    Phrase {
+        /// Print it even though stdout is not a terminal
+        #[arg(long)]
+        yes: bool,
+    },
+}
 
 pub async fn create(context: &mut Context, name: Option<String>) -> Result<(), Failure> {
     let client = context.connect().await?;

@@ -3,13 +3,28 @@
 //! With a name every event is acknowledged after it was printed and flushed, so that whoever reads
 //! the output misses nothing when this program is killed; at worst the last event comes twice.
 
+use clap::Args;
 use sessiond_client::{
     Client, Error, Update,
     v1::{AcknowledgeRequest, Event, StreamStart, SubscribeRequest},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{args::EventsArgs, context::Context, failure::Failure, format::event};
+use crate::{args, context::Context, failure::Failure, format::event};
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Go on with new events as they happen, through restarts of the agent; Ctrl-C ends
+    #[arg(long)]
+    pub follow: bool,
+    /// Only events after this place
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    /// Subscribe under this name: every event is acknowledged after it was printed and flushed
+    #[arg(long = "as", value_name = "NAME", value_parser = args::subscriber)]
+    pub name: Option<String>,
+}
 
 pub async fn events(context: &mut Context, args: EventsArgs) -> Result<(), Failure> {
     // Without --follow Ctrl-C ends the program in the usual way. One listener for all of it: a signal

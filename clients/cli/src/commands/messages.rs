@@ -1,19 +1,51 @@
-//! `messages`, `conversations`
+//! `messages`, `message`, `conversations`, `conversation`
 
+use clap::Args;
 use sessiond_client::v1::{
-    ListConversationsRequest, ListMessagesRequest, list_messages_request::Conversation as Selector,
+    GetConversationRequest, GetMessageRequest, ListConversationsRequest, ListMessagesRequest,
+    get_conversation_request::Selector as One, list_messages_request::Conversation as Selector,
 };
 
 use crate::{
-    args::MessagesArgs,
+    account_id::AccountId,
     context::Context,
     failure::Failure,
-    format::{chat, event, safe, table},
+    format::{chat, event, overview, safe, table},
 };
 
 /// How much of a name and of a last message fits.
 const NAME_LIMIT: usize = 24;
 const TEXT_LIMIT: usize = 60;
+
+/// Arguments of `messages`.
+#[derive(Debug, Args)]
+pub struct MessagesArgs {
+    /// Account ID of the other side; the own one for notes to self
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub with: AccountId,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
+    pub limit: i32,
+    /// Only messages older than this one
+    #[arg(long, value_name = "MESSAGE-ID")]
+    pub before: Option<String>,
+}
+
+/// Arguments of `message`.
+#[derive(Debug, Args)]
+pub struct MessageArgs {
+    /// Its whole ID, as `send` and `--full messages` print it
+    #[arg(value_name = "MESSAGE-ID")]
+    pub id: String,
+}
+
+/// Arguments of `conversation`.
+#[derive(Debug, Args)]
+pub struct ConversationArgs {
+    /// Account ID of the other side; the own one for notes to self
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub with: AccountId,
+}
 
 pub async fn messages(context: &mut Context, args: MessagesArgs) -> Result<(), Failure> {
     let client = context.connect().await?;
@@ -46,6 +78,35 @@ pub async fn messages(context: &mut Context, args: MessagesArgs) -> Result<(), F
         Some(_) => {}
     }
     Ok(())
+}
+
+pub async fn message(context: &mut Context, args: MessageArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = GetMessageRequest {
+        message_id: args.id,
+        ..GetMessageRequest::default()
+    };
+    let message = client.get_message(request).await?.message;
+    let message = message.ok_or(Failure::Incomplete("the message"))?;
+    if context.json {
+        return context.object("Message", &message);
+    }
+    context.print(&chat::chat(&[message], &context.clock, context.full))
+}
+
+pub async fn conversation(context: &mut Context, args: ConversationArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = GetConversationRequest {
+        selector: Some(One::AccountId(args.with.to_string())),
+        ..GetConversationRequest::default()
+    };
+    let conversation = client.get_conversation(request).await?.conversation;
+    let conversation = conversation.ok_or(Failure::Incomplete("the conversation"))?;
+    if context.json {
+        return context.object("Conversation", &conversation);
+    }
+    let text = overview::conversation(&conversation, &context.clock, context.full);
+    context.print(&text)
 }
 
 pub async fn conversations(context: &mut Context) -> Result<(), Failure> {

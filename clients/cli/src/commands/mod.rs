@@ -1,17 +1,17 @@
-//! The commands, a module per subject.
+//! The commands, a module per subject: their arguments and what they do.
+//!
+//! A new command is a line in [`Command`], its arguments and function in a module here, an arm below, and a row for the
+//! call it makes in `tests/it/rpcs.rs`.
 
-mod account;
+pub mod account;
 mod daemon;
-mod events;
-mod messages;
+pub mod events;
+pub mod messages;
 mod network;
-mod send;
+pub mod send;
 
-use crate::{
-    args::{AccountCommand, Command},
-    context::Context,
-    failure::Failure,
-};
+use self::account::AccountCommand;
+use crate::{args::Command, context::Context, failure::Failure};
 
 /// Runs one command.
 pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
@@ -28,6 +28,8 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Account(AccountCommand::Phrase { yes }) => account::phrase(context, yes).await,
         Command::Send(args) => send::send(context, args).await,
         Command::Messages(args) => messages::messages(context, args).await,
+        Command::Message(args) => messages::message(context, args).await,
+        Command::Conversation(args) => messages::conversation(context, args).await,
         Command::Conversations => messages::conversations(context).await,
         Command::Events(args) => events::events(context, args).await,
     }

@@ -1,17 +1,41 @@
 //! `send`
 
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
 use sessiond_client::{
     Error, new_client_token,
     v1::{Message, SendMessageRequest, SendMessageResponse, SendState, TextContent},
 };
 
-use crate::{
-    args::{SendArgs, WaitFor},
-    context::Context,
-    failure::Failure,
-    format::safe,
-    input,
-};
+use crate::{account_id::AccountId, args, context::Context, failure::Failure, format::safe, input};
+
+/// Arguments of `send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Account ID of the recipient
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub recipient: AccountId,
+    /// What to say, `-` to read it from stdin (one line break at the end is dropped); put `--`
+    /// before a text that begins with a dash
+    pub text: String,
+    /// Wait until the message is stored in the recipient's swarm (exit code 0) or given up (1)
+    #[arg(long, value_name = "STATE")]
+    pub wait: Option<WaitFor>,
+    /// Repeating a send with the same token and content sends nothing twice [default: random]
+    #[arg(long)]
+    pub token: Option<String>,
+    /// How long --wait waits, as 30s or 5m; the agent goes on trying afterwards
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = args::duration)]
+    pub timeout: Duration,
+}
+
+/// What `send --wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// At least one member of the recipient's swarm signed that it holds the message
+    Stored,
+}
 
 /// Without `--wait` prints the message's ID (or the message as JSON) once it is accepted. With it
 /// the ID comes at once, too, but the JSON only at the end, with the state reached; also when that

@@ -1,15 +1,20 @@
 //! How everything stands, as labelled lines.
 
 use sessiond_client::v1::{
-    Account, AccountState, ConnectionState, DaemonState, GetInfoResponse, GetNetworkStatusResponse,
+    Account, AccountState, ConnectionState, Conversation, DaemonState, GetInfoResponse,
+    GetNetworkStatusResponse,
 };
 
 use super::{
+    chat, event,
     id::id,
     safe,
     style::{BAD, GOOD, HEADING, paint},
     time::{Clock, span},
 };
+
+/// How much of a last message is shown.
+const LAST_MESSAGE_LIMIT: usize = 60;
 
 /// The agent, its account and the network.
 #[must_use]
@@ -64,6 +69,22 @@ pub fn overview(
     ]);
     if !network.last_error.is_empty() {
         lines.push(("Last error", paint(BAD, safe::line(&network.last_error))));
+    }
+    labelled(&lines)
+}
+
+/// A conversation on its own.
+#[must_use]
+pub fn conversation(conversation: &Conversation, clock: &Clock, full: bool) -> String {
+    let mut lines = vec![("With", event::with(conversation, full))];
+    if !conversation.display_name.is_empty() {
+        lines.push(("Name", safe::line(&conversation.display_name)));
+    }
+    lines.push(("Unread", conversation.unread_count.to_string()));
+    let activity = clock.date_time(conversation.last_activity_time.as_ref());
+    lines.push(("Last activity", activity));
+    if let Some(message) = &conversation.last_message {
+        lines.push(("Last message", chat::summary(message, LAST_MESSAGE_LIMIT)));
     }
     labelled(&lines)
 }

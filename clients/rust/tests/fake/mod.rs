@@ -19,8 +19,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::codegen::http;
 use tonic::{Code, Request, Response, Status, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use tower::util::MapRequestLayer;
 
 pub const ME: &str = "05aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const BOB: &str = "05bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -47,6 +49,8 @@ pub struct World {
     /// End every stream with this.
     pub end_streams: Option<(Code, &'static str)>,
     pub shut_down: bool,
+    /// Paths of the calls that came, as /sessiond.v1.DaemonService/GetInfo.
+    pub calls: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -131,8 +135,15 @@ impl Fake {
             UnixListener::bind(path).unwrap()
         };
         let fake = self.clone();
+        let world = Arc::clone(&self.world);
+        let record = move |request: http::Request<_>| {
+            let path = request.uri().path().to_owned();
+            world.lock().unwrap().calls.push(path);
+            request
+        };
         runtime.spawn(async move {
             Server::builder()
+                .layer(MapRequestLayer::new(record))
                 .add_service(account_service_server::AccountServiceServer::new(
                     fake.clone(),
                 ))
@@ -154,6 +165,20 @@ impl Fake {
         Serving {
             runtime: Some(runtime),
             path: path.to_owned(),
+        }
+    }
+
+    fn with_bob(&self) -> Conversation {
+        Conversation {
+            id: "c1".into(),
+            kind: ConversationKind::OneToOne.into(),
+            target: Some(conversation::Target::OneToOne(OneToOne {
+                account_id: BOB.into(),
+            })),
+            display_name: "Bob\u{1b}[31m".into(),
+            last_message: self.change(|w| w.messages.last().cloned()),
+            last_activity_time: time(1_700_000_000),
+            unread_count: 2,
         }
     }
 
@@ -269,30 +294,28 @@ impl conversation_service_server::ConversationService for Fake {
     ) -> Answer<ListConversationsResponse> {
         self.ready().await?;
         Ok(Response::new(ListConversationsResponse {
-            conversations: vec![Conversation {
-                id: "c1".into(),
-                kind: ConversationKind::OneToOne.into(),
-                target: Some(conversation::Target::OneToOne(OneToOne {
-                    account_id: BOB.into(),
-                })),
-                display_name: "Bob\u{1b}[31m".into(),
-                last_message: self.change(|w| w.messages.last().cloned()),
-                last_activity_time: time(1_700_000_000),
-                unread_count: 2,
-            }],
+            conversations: vec![self.with_bob()],
             next_page_token: String::new(),
             cursor: "log1:0".into(),
         }))
     }
     async fn get_conversation(
         &self,
-        _: Request<GetConversationRequest>,
+        r: Request<GetConversationRequest>,
     ) -> Answer<GetConversationResponse> {
-        Err(refusal(
-            Code::NotFound,
-            "CONVERSATION_NOT_FOUND",
-            "no such conversation",
-        ))
+        self.ready().await?;
+        let bob = get_conversation_request::Selector::AccountId(BOB.into());
+        if r.into_inner().selector != Some(bob) {
+            return Err(refusal(
+                Code::NotFound,
+                "CONVERSATION_NOT_FOUND",
+                "no such conversation",
+            ));
+        }
+        Ok(Response::new(GetConversationResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
     }
 }
 
@@ -365,12 +388,15 @@ impl message_service_server::MessageService for Fake {
             cursor: "log1:0".into(),
         }))
     }
-    async fn get_message(&self, _: Request<GetMessageRequest>) -> Answer<GetMessageResponse> {
-        Err(refusal(
-            Code::NotFound,
-            "MESSAGE_NOT_FOUND",
-            "no such message",
-        ))
+    async fn get_message(&self, r: Request<GetMessageRequest>) -> Answer<GetMessageResponse> {
+        self.ready().await?;
+        let id = r.into_inner().message_id;
+        let message = self.change(|w| w.messages.iter().find(|m| m.id == id).cloned());
+        let missing = || refusal(Code::NotFound, "MESSAGE_NOT_FOUND", "no such message");
+        Ok(Response::new(GetMessageResponse {
+            message: Some(message.ok_or_else(missing)?),
+            cursor: "log1:0".into(),
+        }))
     }
 }
 

@@ -1,8 +1,4 @@
 //! The real program on a real (pseudo) terminal: a typed phrase is not shown, colours are.
-#![allow(clippy::unwrap_used)] // helpers of a test program may stop it
-
-#[path = "../../rust/tests/fake/mod.rs"]
-mod fake;
 
 use std::{
     fs::{File, OpenOptions},
@@ -10,18 +6,18 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
-use fake::{Fake, ME, PHRASE, Serving};
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, tcgetattr},
 };
 
-/// Far more than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
+use crate::{
+    fake::{Fake, ME, PHRASE, Serving},
+    stage::LONG,
+};
 
 struct Person {
     keyboard: File,

@@ -1,108 +1,19 @@
-//! The real program against a stand-in for the agent on a real Unix socket.
-#![allow(clippy::unwrap_used)] // helpers of a test program may stop it
-
-#[path = "../../rust/tests/fake/mod.rs"]
-mod fake;
+//! Every command, for people and for scripts.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _},
     os::unix::net::UnixListener,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::Child,
 };
 
-use fake::{BOB, Fake, ME, PHRASE, Serving};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sessiond_client::v1::SendState;
 
-/// Far more than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
-
-struct Stage {
-    fake: Fake,
-    serving: Option<Serving>,
-    dir: tempfile::TempDir,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let mut stage = Self {
-            fake: Fake::new(),
-            serving: None,
-            dir: tempfile::tempdir().unwrap(),
-        };
-        stage.serve();
-        stage
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("s.sock")
-    }
-
-    fn serve(&mut self) {
-        self.serving = Some(self.fake.serve(&self.path()));
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sessionctl"));
-        command
-            .args(args)
-            .env("SESSIOND_SOCKET", self.path())
-            .env("TZ", "UTC")
-            .env_remove("CLICOLOR_FORCE")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Outcome {
-        Outcome::of(self.command(args).output().unwrap())
-    }
-
-    fn run_with_input(&self, args: &[&str], input: &[u8]) -> Outcome {
-        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        Outcome::of(child.wait_with_output().unwrap())
-    }
-}
-
-#[derive(Debug)]
-struct Outcome {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Outcome {
-    fn of(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// The output of a command that must have worked.
-    fn ok(self) -> String {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{self:?}");
-        self.out
-    }
-
-    fn json_lines(self) -> Vec<Value> {
-        self.ok()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    fn json_error(&self) -> Value {
-        assert_eq!(self.err.lines().count(), 1, "{self:?}");
-        serde_json::from_str(&self.err).unwrap()
-    }
-}
+use crate::{
+    fake::{BOB, ME, PHRASE},
+    stage::{Stage, until},
+};
 
 #[test]
 fn status_for_people_and_for_scripts() {
@@ -207,11 +118,7 @@ fn exit_codes_and_errors() {
 
 #[test]
 fn help_needs_no_agent_and_tells_the_exit_codes() {
-    let stage = Stage {
-        fake: Fake::new(),
-        serving: None,
-        dir: tempfile::tempdir().unwrap(),
-    };
+    let stage = Stage::without_agent();
     let help = stage.run(&["--help"]).ok();
     assert!(help.contains("3  no agent to talk to"), "{help}");
     assert!(stage.run(&["--version"]).ok().starts_with("sessionctl 0."));
@@ -333,6 +240,26 @@ fn conversations_and_messages() {
     assert_eq!(
         stage.run(&["messages", BOB, "--before", "m9"]).code,
         Some(1)
+    );
+
+    assert!(stage.run(&["message", "m2"]).ok().contains("second\n"));
+    assert_eq!(
+        stage.run(&["--json", "message", "m1"]).json_lines()[0]["id"],
+        "m1"
+    );
+    let missing = stage.run(&["message", "m9"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.err.contains("--full messages"), "{missing:?}");
+    let one = stage.run(&["conversation", BOB]).ok();
+    assert!(
+        one.starts_with(
+            "With           05bbbb…bbbb\nName           Bob\\x1b[31m\nUnread         2\n"
+        ),
+        "{one}"
+    );
+    assert_eq!(
+        stage.run(&["conversation", BOB, "--json"]).json_lines()[0]["unreadCount"],
+        2
     );
 
     let text = stage.run(&["conversations"]).ok();
@@ -478,13 +405,5 @@ impl Following {
 
     fn next(&mut self) -> Value {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
-    }
-}
-
-fn until(mut true_now: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !true_now() {
-        assert!(start.elapsed() < LONG);
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
