@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use session_network::NetworkConfig;
+use session_network::{NetworkConfig, Proxy};
+use zeroize::Zeroizing;
 
 use crate::agent::{Agent, Options};
 use crate::api::{Api, server};
@@ -48,6 +49,23 @@ pub struct RunArgs {
         default_value = "main"
     )]
     pub network: String,
+    /// SOCKS5 proxy for everything: socks5h://[user:password@]host[:port]; it also resolves all names
+    // The value may hold a password, so --help does not show it.
+    #[arg(
+        long,
+        env = "SESSIOND_PROXY",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub proxy: Option<String>,
+    /// File with the proxy's user:password; others can read a command line, but not this file
+    #[arg(
+        long,
+        env = "SESSIOND_PROXY_LOGIN_FILE",
+        value_name = "PATH",
+        requires = "proxy"
+    )]
+    pub proxy_login_file: Option<PathBuf>,
     /// Where the keys are kept while sessiond does not run
     #[arg(long, env = "SESSIOND_VAULT", value_enum, default_value_t = VaultKind::Keyring)]
     pub vault: VaultKind,
@@ -66,6 +84,20 @@ pub enum VaultKind {
 }
 
 impl RunArgs {
+    fn proxy(&self) -> anyhow::Result<Option<Proxy>> {
+        // An empty variable is how one says "none" in a service file.
+        let Some(url) = self.proxy.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(None);
+        };
+        let proxy = Proxy::from_url(url).context("--proxy")?;
+        let Some(path) = &self.proxy_login_file else {
+            return Ok(Some(proxy));
+        };
+        let named = || format!("proxy login file {}", path.display());
+        let login = Zeroizing::new(std::fs::read_to_string(path).with_context(named)?);
+        Ok(Some(proxy.with_login(&login).with_context(named)?))
+    }
+
     fn options(&self) -> anyhow::Result<Options> {
         let state_dir = match &self.state_dir {
             Some(dir) => std::path::absolute(dir)?,
@@ -74,6 +106,10 @@ impl RunArgs {
         };
         let network = NetworkConfig::load(&self.network)
             .with_context(|| format!("network \"{}\"", self.network))?;
+        let network = match self.proxy()? {
+            Some(proxy) => network.through(proxy),
+            None => network,
+        };
         let vault = match (self.vault, &self.passphrase_file) {
             (VaultKind::Keyring, None) => Vault::Keyring,
             (VaultKind::Keyring, Some(_)) => {

@@ -260,7 +260,7 @@ fn note(
             asked.tried.insert(node.ed25519);
             Ok(match fault {
                 // Nothing left this machine: as if there had been no path.
-                Fault::GuardUnreachable => NetworkError::NoPath,
+                Fault::GuardUnreachable | Fault::ProxyDown => NetworkError::NoPath,
                 Fault::Timeout => NetworkError::Timeout,
                 _ => NetworkError::PathFailed,
             })

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use serde::Deserialize;
 
+use crate::proxy::Proxy;
 use crate::times::Times;
 
 /// Nodes a real network's list must have before it is used.
@@ -35,6 +36,8 @@ pub struct NetworkConfig {
     pub min_nodes: usize,
     /// Nodes with addresses that are not routed on the internet are ignored.
     pub public_addresses_only: bool,
+    /// Everything goes through it, and nothing at all while it is down. Set by [`NetworkConfig::through`].
+    pub proxy: Option<Proxy>,
     /// Intervals and deadlines.
     pub times: Times,
 }
@@ -166,6 +169,7 @@ impl NetworkConfig {
             subnet_diversity: true,
             min_nodes: MIN_NODES,
             public_addresses_only: true,
+            proxy: None,
             times: Times::default(),
         }
     }
@@ -182,6 +186,15 @@ impl NetworkConfig {
                 })?;
                 Self::from_toml(&text)
             }
+        }
+    }
+
+    /// The same network through a proxy, with the patience that takes.
+    pub fn through(self, proxy: Proxy) -> Self {
+        Self {
+            proxy: Some(proxy),
+            times: self.times.through_proxy(),
+            ..self
         }
     }
 
@@ -223,6 +236,7 @@ impl NetworkConfig {
             subnet_diversity: file.subnet_diversity.unwrap_or(true),
             min_nodes,
             public_addresses_only: false,
+            proxy: None,
             times: Times::default().scaled(scale),
         })
     }

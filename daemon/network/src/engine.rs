@@ -150,6 +150,7 @@ impl Engine {
                 Err(AnswerError::NotFromDestination) => Fault::NotFromDestination,
             },
             Ok(Ok(reply)) => classify(reply.status, &reply.body),
+            Ok(Err(error)) if error.proxy_reason().is_some() => Fault::ProxyDown,
             Ok(Err(TransportError::Unreachable)) => Fault::GuardUnreachable,
             Ok(Err(TransportError::TooLarge)) => Fault::Plain,
             Ok(Err(_)) => Fault::ConnectionLost,

@@ -8,6 +8,8 @@ use crate::pool::NodeKey;
 /// Why a request over a path brought no answer of the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// No connection to the proxy that everything goes through: nobody on the path has been asked.
+    ProxyDown,
     /// No connection to the guard.
     GuardUnreachable,
     /// The connection to the guard broke, also the second, fresh one.

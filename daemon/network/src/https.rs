@@ -1,9 +1,9 @@
-//! [`Transport`] over HTTP/1.1 and TLS.
+//! [`Transport`] over HTTP/1.1 and TLS, through a proxy if there is one.
 //!
 //! Facts: network.md 2.2, 2.3; observed-nodes.md 19.
 
 use std::net::SocketAddrV4;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,11 +13,12 @@ use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::config::{Seed, digest};
+use crate::connector::{ConnectError, Connector};
+use crate::proxy::Proxy;
 use crate::sync::lock;
 use crate::tls::{self, Accept};
 use crate::transport::{Reply, Transport, TransportError};
@@ -31,12 +32,14 @@ const IDLE: Duration = Duration::from_secs(9);
 /// Idle connections kept to one guard.
 const IDLE_CONNECTIONS: usize = 4;
 
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type HttpsClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// HTTP/1.1 over TLS, with connections to guards kept open between requests.
 pub struct HttpsTransport {
-    connect: Duration,
+    connector: Connector,
     clients: Mutex<Option<Clients>>,
+    /// The proxy's reason, if the last request failed for it.
+    trouble: Mutex<Option<&'static str>>,
 }
 
 #[derive(Clone)]
@@ -48,33 +51,44 @@ struct Clients {
 }
 
 impl HttpsTransport {
-    /// A transport that waits as long as `connect` for a TCP connection.
-    pub fn new(connect: Duration) -> Self {
+    /// A transport that waits as long as `connect` for a TCP connection, to the proxy if there is one.
+    pub fn new(connect: Duration, proxy: Option<Proxy>) -> Self {
+        let connector = Connector::new(connect, proxy.map(Arc::new));
         let clients = tls::client_config(Accept::Any).ok().map(|config| Clients {
-            pooled: client(config.clone(), connect, IDLE_CONNECTIONS),
-            fresh: client(config, connect, 0),
+            pooled: client(config.clone(), connector.clone(), IDLE_CONNECTIONS),
+            fresh: client(config, connector.clone(), 0),
         });
         Self {
-            connect,
+            connector,
             clients: Mutex::new(clients),
+            trouble: Mutex::new(None),
         }
     }
 
     fn clients(&self) -> Result<Clients, TransportError> {
         lock(&self.clients).clone().ok_or(TransportError::Closed)
     }
+
+    fn noted(&self, outcome: Result<Reply, TransportError>) -> Result<Reply, TransportError> {
+        let reason = match &outcome {
+            Ok(_) => None,
+            Err(error) => error.proxy_reason(),
+        };
+        *lock(&self.trouble) = reason;
+        outcome
+    }
 }
 
-fn client(config: rustls::ClientConfig, connect: Duration, idle_connections: usize) -> HttpsClient {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(connect));
+fn client(
+    config: rustls::ClientConfig,
+    connector: Connector,
+    idle_connections: usize,
+) -> HttpsClient {
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(config)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp);
+        .wrap_connector(connector);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
@@ -93,7 +107,7 @@ impl Transport for HttpsTransport {
             let uri: Uri = format!("https://{guard}/onion_req/v2")
                 .parse()
                 .map_err(|_| TransportError::Unreachable)?;
-            post_twice(&clients, uri, body).await
+            self.noted(post_twice(&clients, uri, body).await)
         }
         .boxed()
     }
@@ -114,15 +128,19 @@ impl Transport for HttpsTransport {
                     let certificate = seed.fingerprint;
                     let config = tls::client_config(Accept::Pinned { key, certificate })
                         .map_err(|_| TransportError::Certificate)?;
-                    client(config, self.connect, 0)
+                    client(config, self.connector.clone(), 0)
                 }
                 // The client for nodes accepts any certificate, so it must never see an https seed.
                 None if uri.scheme_str() == Some("http") => fresh,
                 None => return Err(TransportError::Certificate),
             };
-            post(&client, uri, Some("application/json"), body).await
+            self.noted(post(&client, uri, Some("application/json"), body).await)
         }
         .boxed()
+    }
+
+    fn trouble(&self) -> Option<&'static str> {
+        *lock(&self.trouble)
     }
 
     fn close(&self) {
@@ -168,21 +186,26 @@ async fn post(
 }
 
 fn reason(error: &ClientError) -> TransportError {
-    if is_certificate(error) {
-        TransportError::Certificate
-    } else if error.is_connect() {
-        TransportError::Unreachable
-    } else {
-        TransportError::Broken
+    let refused = |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_));
+    if cause(error).is_some_and(refused) {
+        return TransportError::Certificate;
+    }
+    match cause(error) {
+        Some(ConnectError::Proxy) => TransportError::ProxyUnreachable,
+        Some(ConnectError::Login) => TransportError::ProxyRefused,
+        Some(ConnectError::Host) => TransportError::Unreachable,
+        None if error.is_connect() => TransportError::Unreachable,
+        None => TransportError::Broken,
     }
 }
 
-/// The verifier's refusal is wrapped by the TLS stream into an I/O error and by the client into another.
-fn is_certificate(error: &ClientError) -> bool {
+/// The first error of a kind among the causes. The verifier's refusal, for one, is wrapped by the TLS stream into an
+/// I/O error and by the client into another.
+fn cause<T: std::error::Error + 'static>(error: &ClientError) -> Option<&T> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         // An I/O error's source is that of what it wraps, so that would be skipped.
         next = match error.downcast_ref::<std::io::Error>() {
@@ -190,7 +213,7 @@ fn is_certificate(error: &ClientError) -> bool {
             None => error.source(),
         };
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -203,7 +226,7 @@ mod tests {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
     fn clients() -> Clients {
-        let transport = HttpsTransport::new(Duration::from_secs(10));
+        let transport = HttpsTransport::new(Duration::from_secs(10), None);
         transport.clients().unwrap()
     }
 
@@ -285,7 +308,7 @@ mod tests {
         drop(listener);
         let outcome = post_twice(&clients(), uri, "body".into()).await;
         assert_eq!(outcome.unwrap_err(), TransportError::Unreachable);
-        let transport = HttpsTransport::new(Duration::from_secs(10));
+        let transport = HttpsTransport::new(Duration::from_secs(10), None);
         transport.close();
         let guard = SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1);
         let outcome = transport.onion(guard, Bytes::new()).await;

@@ -120,12 +120,12 @@ impl<'a> Maintenance<'a> {
                 .asked_seeds
                 .is_some_and(|at| at.elapsed() < self.engine.config.times.backoff_max);
             if spared {
-                return Err("NO_PATH");
+                return Err(self.no_path());
             }
             self.ask_seeds().await?;
             self.build_missing().await;
             if !self.connected() {
-                return Err("NO_PATH");
+                return Err(self.no_path());
             }
         }
         self.refresh().await;
@@ -135,6 +135,10 @@ impl<'a> Maintenance<'a> {
 
     fn connected(&self) -> bool {
         !lock(&self.engine.state).paths.all().is_empty()
+    }
+
+    fn no_path(&self) -> &'static str {
+        self.engine.transport.trouble().unwrap_or("NO_PATH")
     }
 
     async fn ask_seeds(&mut self) -> Result<(), &'static str> {

@@ -49,7 +49,10 @@ impl Network {
     /// Starts the layer and returns at once. Must be called within a tokio runtime. Being offline is a normal
     /// state: it keeps trying.
     pub fn start(config: NetworkConfig, cache: Arc<dyn Cache>, clock: Arc<dyn Clock>) -> Self {
-        let transport = Arc::new(HttpsTransport::new(config.times.connect));
+        let transport = Arc::new(HttpsTransport::new(
+            config.times.connect,
+            config.proxy.clone(),
+        ));
         Self::start_with(config, cache, clock, transport)
     }
 
@@ -87,6 +90,11 @@ impl Network {
     /// What is added to local time, ms.
     pub fn clock_offset_ms(&self) -> i64 {
         lock(&self.engine.state).offset.get()
+    }
+
+    /// Whether everything goes through a proxy.
+    pub fn uses_proxy(&self) -> bool {
+        self.engine.config.proxy.is_some()
     }
 
     /// State now.

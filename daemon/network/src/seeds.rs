@@ -18,6 +18,8 @@ pub(crate) enum SeedError {
     Certificate,
     Malformed,
     TooFewNodes,
+    /// The proxy's reason: no seed was asked.
+    Proxy(&'static str),
 }
 
 impl SeedError {
@@ -28,6 +30,7 @@ impl SeedError {
             Self::Certificate => "SEED_CERTIFICATE_REFUSED",
             Self::Malformed => "SEED_ANSWER_MALFORMED",
             Self::TooFewNodes => "TOO_FEW_NODES",
+            Self::Proxy(reason) => reason,
         }
     }
 }
@@ -56,7 +59,12 @@ pub(crate) async fn fetch(
             },
             Ok(Err(TransportError::Certificate)) => SeedError::Certificate,
             Ok(Err(TransportError::TooLarge)) => SeedError::Malformed,
-            Ok(Err(_)) | Err(_) => SeedError::Unreachable,
+            Ok(Err(error)) => match error.proxy_reason() {
+                // The others are behind the same proxy.
+                Some(reason) => return Err(SeedError::Proxy(reason)),
+                None => SeedError::Unreachable,
+            },
+            Err(_) => SeedError::Unreachable,
         };
         tracing::debug!(reason = failure.reason(), "a seed gave no list of nodes");
         if error != SeedError::Certificate {

@@ -245,6 +245,10 @@ impl State {
         rest: Duration,
     ) -> bool {
         match fault {
+            Fault::ProxyDown => {
+                self.paths.remove(&route.id);
+                true
+            }
             Fault::GuardUnreachable => {
                 self.paths.remove(&route.id);
                 self.unreachable(&route.hops[0].ed25519, now_ms, rest);
@@ -306,7 +310,7 @@ impl State {
             }
             Fault::NodeGone(key) if route.contains(&key) => self.gone(route, &key),
             Fault::NodeNotReady(key) if route.contains(&key) => self.pool.strike(&key),
-            Fault::Busy => {}
+            Fault::Busy | Fault::ProxyDown => {}
             _ => {
                 // One of the four is to blame. The known guard is given three chances with other hops.
                 for node in [&middle.ed25519, &edge.ed25519] {

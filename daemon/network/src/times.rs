@@ -64,6 +64,19 @@ impl Default for Times {
 }
 
 impl Times {
+    /// Deadlines for a way through a proxy such as Tor, which takes seconds to reach a host it has not spoken to.
+    pub(crate) fn through_proxy(self) -> Self {
+        Self {
+            request: self.request * 2,
+            store: self.store * 2,
+            probe: self.probe * 3,
+            connect: self.connect * 2,
+            seed: self.seed * 4,
+            call: self.call * 2,
+            ..self
+        }
+    }
+
     /// All durations multiplied by `factor`, which must be positive and finite.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         let scale = |duration: Duration| {

@@ -25,6 +25,12 @@ pub enum TransportError {
     /// No connection.
     #[error("host cannot be reached")]
     Unreachable,
+    /// Nobody answers where the proxy should be, or it speaks no SOCKS5. Nothing has left for anyone else.
+    #[error("proxy cannot be reached")]
+    ProxyUnreachable,
+    /// The proxy does not let us in: user or password are missing or wrong.
+    #[error("proxy refuses us")]
+    ProxyRefused,
     /// The certificate is not the pinned one.
     #[error("certificate is not the pinned one")]
     Certificate,
@@ -37,6 +43,17 @@ pub enum TransportError {
     /// [`Transport::close`] was called.
     #[error("transport is closed")]
     Closed,
+}
+
+impl TransportError {
+    /// Stable name of the reason, if it is the proxy: then it is nobody else's fault.
+    pub(crate) fn proxy_reason(self) -> Option<&'static str> {
+        match self {
+            Self::ProxyUnreachable => Some("PROXY_UNREACHABLE"),
+            Self::ProxyRefused => Some("PROXY_REFUSED"),
+            _ => None,
+        }
+    }
 }
 
 /// Carries requests. Deadlines are the caller's: a dropped future ends the request.
@@ -55,6 +72,11 @@ pub trait Transport: Send + Sync + 'static {
         seed: &'a Seed,
         body: Bytes,
     ) -> BoxFuture<'a, Result<Reply, TransportError>>;
+
+    /// Why nothing can leave this machine whoever is asked, upper snake case; `None` as far as is known.
+    fn trouble(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Drops all connections; later requests fail.
     fn close(&self);

@@ -92,6 +92,8 @@ pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
         network: args.network,
         vault: sessiond::cli::VaultKind::Passphrase,
         passphrase_file: Some(args.passphrase_file),
+        proxy: None,
+        proxy_login_file: None,
     })
     .await
 }

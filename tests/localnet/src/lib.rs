@@ -25,6 +25,7 @@ mod node;
 mod peers;
 mod seed;
 mod service_nodes;
+pub mod socks;
 mod state;
 mod tls;
 

@@ -41,6 +41,10 @@ pub fn overview(
         ConnectionState::Disconnected => paint(BAD, "disconnected"),
         ConnectionState::Unspecified => "unknown".to_owned(),
     };
+    let way = match network.uses_proxy {
+        true => ", through a proxy",
+        false => "",
+    };
     let mut lines = vec![
         ("Agent", state),
         (
@@ -56,7 +60,7 @@ pub fn overview(
     lines.extend([
         (
             "Network",
-            format!("{}, {connection}", safe::line(&network.network)),
+            format!("{}, {connection}{way}", safe::line(&network.network)),
         ),
         ("Nodes", network.node_count.to_string()),
         ("Paths", network.path_count.to_string()),
@@ -156,6 +160,7 @@ mod tests {
             network: "main".into(),
             state: ConnectionState::Disconnected.into(),
             last_error: "NO_SEED".into(),
+            uses_proxy: true,
             ..GetNetworkStatusResponse::default()
         };
         let text = overview(&info, &network, None, &Clock::new(TimeZone::UTC), false);
@@ -165,7 +170,7 @@ mod tests {
              Version       0.1.0, process 7\n\
              Started       -\n\
              Vault         passphrase\n\
-             Network       main, disconnected\n\
+             Network       main, disconnected, through a proxy\n\
              Nodes         0\n\
              Paths         0\n\
              Last poll     -\n\

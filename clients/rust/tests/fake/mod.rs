@@ -502,6 +502,7 @@ impl network_service_server::NetworkService for Fake {
             last_poll_time: time(1_700_000_000),
             outbox_count: 1,
             last_error: String::new(),
+            uses_proxy: false,
         }))
     }
     async fn list_paths(&self, _: Request<ListPathsRequest>) -> Answer<ListPathsResponse> {

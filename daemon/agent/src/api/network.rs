@@ -73,6 +73,7 @@ impl NetworkService for Api {
             last_poll_time: timestamp(last_poll_ms),
             outbox_count: u32::try_from(waiting).unwrap_or(0),
             last_error: current.last_error.unwrap_or_default().to_owned(),
+            uses_proxy: network.uses_proxy(),
         }))
     }
 

@@ -227,7 +227,7 @@ struct BadGuard {
 impl BadGuard {
     fn start(config: NetworkConfig) -> (Arc<Self>, Network) {
         let transport = Arc::new(Self {
-            real: HttpsTransport::new(DEADLINE),
+            real: HttpsTransport::new(DEADLINE, None),
             guard: Mutex::new(None),
             asked: AtomicUsize::new(0),
         });

@@ -5,5 +5,6 @@
 
 mod faults;
 mod messages;
+mod proxy;
 mod start;
 mod support;

@@ -11,10 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::until;
 
 /// Settings of the person who runs the tests do not reach the programs under test.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 10] = [
     "RUST_LOG",
     "SESSIOND_NETWORK",
     "SESSIOND_PASSPHRASE_FILE",
+    "SESSIOND_PROXY",
+    "SESSIOND_PROXY_LOGIN_FILE",
     "SESSIOND_SOCKET",
     "SESSIOND_STATE_DIR",
     "SESSIOND_VAULT",
