@@ -13,6 +13,7 @@ mod ctl;
 mod errors;
 mod idempotent;
 mod owner_only;
+mod proxy;
 mod restore;
 mod sigkill;
 mod start;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use sessiond_client::{Client, v1};
 
-use super::process::{Process, program};
+use super::process::{Process, program, program_within};
 use super::{Localnet, Room, until};
 
 /// Opens every vault of these tests.
@@ -16,6 +16,10 @@ pub struct Agent {
     room: Room,
     name: String,
     network: PathBuf,
+    /// Network namespace that it runs in, if not the test's own.
+    namespace: Option<String>,
+    /// URL and login file of its proxy.
+    proxy: Option<(String, PathBuf)>,
     /// RUST_LOG, if any.
     log_filter: Option<String>,
     process: Option<Process>,
@@ -29,6 +33,8 @@ impl Agent {
             room: Room::clone(room),
             name: name.to_owned(),
             network: network.to_owned(),
+            namespace: None,
+            proxy: None,
             log_filter: None,
             process: None,
             client: None,
@@ -85,14 +91,31 @@ impl Agent {
         self.log_filter = Some(filter.to_owned());
     }
 
+    /// Runs in a network namespace from its next start on.
+    pub fn within(&mut self, namespace: &str) {
+        self.namespace = Some(namespace.to_owned());
+    }
+
+    /// Goes through a proxy from its next start on.
+    pub fn through(&mut self, url: &str, login_file: &Path) {
+        self.proxy = Some((url.to_owned(), login_file.to_owned()));
+    }
+
     /// What starts it.
     pub fn command(&self) -> Command {
-        let mut command = program("sessiond");
+        let mut command = match &self.namespace {
+            None => program("sessiond"),
+            Some(namespace) => program_within("sessiond", namespace),
+        };
         command.args(["run", "--vault", "passphrase"]);
         command.arg("--state-dir").arg(self.state_dir());
         command.arg("--socket").arg(self.socket());
         command.arg("--network").arg(&self.network);
         command.arg("--passphrase-file").arg(self.passphrase_file());
+        if let Some((url, login_file)) = &self.proxy {
+            command.arg("--proxy").arg(url);
+            command.arg("--proxy-login-file").arg(login_file);
+        }
         command
     }
 

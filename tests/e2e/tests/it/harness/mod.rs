@@ -5,6 +5,7 @@ mod localnet;
 mod process;
 mod rng;
 mod talk;
+mod walls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use localnet::{Localnet, Setup};
 pub use process::{Output, ctl, run};
 pub use rng::Rng;
 pub use talk::{bodies, body, send_request, sent_ms};
+pub use walls::Walls;
 
 /// Far more than anything here takes, also on a machine that is busy with something else.
 pub const LONG: Duration = Duration::from_secs(120);

@@ -10,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::until;
 
+/// Every program of these tests, by the name it is called by.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e-node");
+
 /// Settings of the person who runs the tests do not reach the programs under test.
 const SETTINGS: [&str; 10] = [
     "RUST_LOG",
@@ -26,8 +29,20 @@ const SETTINGS: [&str; 10] = [
 
 /// A program of this build.
 pub fn program(name: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-node"));
+    let mut command = Command::new(PROGRAM);
     command.arg0(name);
+    without_settings(command)
+}
+
+/// The same in a network namespace. Its process is that of the program: `ip` and the shell make way for it.
+pub fn program_within(name: &str, namespace: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, "bash", "-c"]);
+    command.args(["exec -a \"$0\" \"$@\"", name, PROGRAM]);
+    without_settings(command)
+}
+
+fn without_settings(mut command: Command) -> Command {
     for setting in SETTINGS {
         command.env_remove(setting);
     }
