@@ -16,6 +16,10 @@ use crate::storage::request::MAX_DATA;
 /// Latest timestamp that is accepted, exclusive: what a double holds exactly.
 const MAX_TIMESTAMP: u64 = 1 << 53;
 
+/// Longest serialised Content that fits into what a swarm stores: padding takes up to 161 bytes, encryption 144, and
+/// Envelope and frame 110.
+pub const MAX_CONTENT: usize = MAX_DATA - 161 - 144 - 110;
+
 /// Why a payload of namespace 0 is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -367,6 +371,13 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_content_fits_and_little_more() {
+        let length = |content: usize| sealed((1 << 53) - 1, &vec![1; content]).len();
+        assert!(length(MAX_CONTENT) <= MAX_DATA);
+        assert!(length(MAX_CONTENT + 200) > MAX_DATA);
+    }
+
+    #[test]
     fn version_2_is_recognised() {
         for (payload, version) in [(&[0, 2, 7][..], 2), (&[0, 9], 9), (&[0], 0)] {
             let error = open(&keys(2), payload).err().unwrap();
@@ -408,7 +419,7 @@ mod tests {
         #[test]
         fn any_content_gets_an_answer(content: Vec<u8>) {
             if let Ok(opened) = open(&keys(2), &sealed(TIME, &content)) {
-                let _ = content::kind(&opened.content);
+                let _ = content::read(&opened.content);
             }
         }
 

@@ -14,10 +14,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use session_network::StoredMessage;
-use session_protocol::content::{self, ContentError, Kind};
+use session_protocol::content::{self, ContentError, ExpirationMode, Kind, Place as Timers};
 use session_protocol::storage::Namespace;
 use session_protocol::{AccountId, AccountKeys, envelope};
-use session_wire::Content;
 use sqlx::SqliteConnection;
 
 use super::Context;
@@ -150,64 +149,63 @@ fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
         Err(error) if error.opened_for_us() => return Judged::Quarantine(error.reason()),
         Err(error) => return Judged::Refused(error.reason()),
     };
-    let kind = match content::kind(&opened.content) {
-        Ok(kind) => kind,
+    let read = match content::read(&opened.content) {
+        Ok(read) => read,
         // Perhaps a kind of a later version.
         Err(error @ ContentError::NoKind) => return Judged::Quarantine(error.reason()),
         Err(error) => return Judged::Refused(error.reason()),
     };
     let own = keys.account_id();
     let outgoing = opened.sender == own;
-    let (Kind::Text { sync_target, .. } | Kind::Unsupported { sync_target, .. }) = &kind;
-    let peer = match (outgoing, sync_target) {
+    let peer = match (outgoing, read.sync_target) {
         (true, target) => target.unwrap_or(own),
         (false, None) => opened.sender,
         (false, Some(_)) => return Judged::Refused("FOREIGN_SYNC_TARGET"),
+    };
+    if !read.kind.creates_conversation() {
+        return Judged::Refused("KIND_NOT_HANDLED");
+    }
+    let timers = if peer == own {
+        Timers::NoteToSelf
+    } else {
+        Timers::OneToOne
     };
     let mut entry = Entry {
         peer: peer.to_string(),
         author: opened.sender,
         outgoing,
         sent_ms: to_db(opened.timestamp),
-        kind: messages::TEXT.to_owned(),
+        kind: read.kind.name().to_owned(),
         body: None,
         raw: None,
         sender_name: None,
         creates_conversation: true,
-        expiry: expiry(&opened.content),
+        expiry: expiry(&read, timers),
     };
-    match kind {
-        Kind::Text {
-            body,
-            sender_name,
-            unsupported_parts,
-            ..
-        } => {
-            entry.body = Some(body);
+    match &read.kind {
+        Kind::Visible(visible) if entry.kind == messages::TEXT => {
+            entry.body = Some(visible.body.clone());
             // Own messages never change the own profile (decision 2 of the protocol documents).
-            entry.sender_name = sender_name.filter(|_| !outgoing);
-            entry.raw = unsupported_parts.then_some(opened.content_bytes);
+            let name = read.profile.and_then(|profile| profile.name);
+            entry.sender_name = name.filter(|_| !outgoing);
+            entry.raw = visible.has_parts().then_some(opened.content_bytes);
         }
-        Kind::Unsupported {
-            creates_conversation: false,
-            ..
-        } => {
-            return Judged::Refused("KIND_NOT_HANDLED");
-        }
-        Kind::Unsupported { kind, .. } => {
-            entry.kind = kind.to_owned();
-            entry.raw = Some(opened.content_bytes);
-        }
+        _ => entry.raw = Some(opened.content_bytes),
     }
     Judged::Entry(Box::new(entry))
 }
 
-/// Type and seconds of a disappearing timer, as the Content gives them.
-fn expiry(content: &Content) -> (i64, i64) {
-    let timer = i64::from(content.expiration_timer.unwrap_or(0));
-    match content.expiration_type.unwrap_or(0) {
-        kind @ (1 | 2) if timer > 0 => (i64::from(kind), timer),
-        _ => (0, 0),
+/// Type, in the network's numbers, and seconds of a disappearing timer.
+fn expiry(read: &content::Read, timers: Timers) -> (i64, i64) {
+    match read.expiration(timers) {
+        None => (0, 0),
+        Some(expiration) => {
+            let mode = match expiration.mode {
+                ExpirationMode::AfterRead => 1,
+                ExpirationMode::AfterSend => 2,
+            };
+            (mode, i64::from(expiration.timer_s))
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whole messages: content, padding, encryption, envelope and frame.
 
 use prost::Message as _;
-use session_protocol::content::{self, Kind};
+use session_protocol::content;
 use session_protocol::padding::{BLOCK, pad, unpad};
 use session_protocol::{envelope, session_encrypt};
 use session_wire as wire;
@@ -75,11 +75,8 @@ fn one_to_one(case: &Case<'_>) {
 }
 
 fn kind_name(content: &wire::Content) -> &'static str {
-    match content::kind(content) {
-        Ok(Kind::Text { .. }) => "TEXT",
-        Ok(Kind::Unsupported { kind, .. }) => kind,
-        Err(error) => panic!("{error}"),
-    }
+    let read = content::read(content).unwrap_or_else(|error| panic!("{error}"));
+    read.kind.name()
 }
 
 fn expected_kind(name: &str) -> &'static str {
