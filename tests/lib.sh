@@ -4,14 +4,17 @@ passed=0
 failed=0
 skipped=0
 
-# part NAME COMMAND...: runs a part; its failure is remembered, not fatal.
+# part NAME COMMAND...: runs a part; its failure is remembered, not fatal. Status 77 says that what it needs cannot be had.
 part() {
-  local name=$1 start=$SECONDS
+  local name=$1 start=$SECONDS status=0
   shift
   printf '\n== %s\n' "$name"
-  if "$@" </dev/null; then
+  "$@" </dev/null || status=$?
+  if [ "$status" = 0 ]; then
     passed=$((passed + 1))
     printf '== %s: passed in %d s\n' "$name" $((SECONDS - start))
+  elif [ "$status" = 77 ]; then
+    skip "$name" "a registry did not give what it needs; see above"
   else
     failed=$((failed + 1))
     printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - start))
@@ -53,6 +56,13 @@ install_packages() {
     apt_updated=yes
   fi
   DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install "$@" </dev/null >/dev/null
+}
+
+# python_with_venv: makes sure that there is a Python 3.10 or newer that can make virtual environments.
+python_with_venv() {
+  installed python3 python3 || return 1
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || return 1
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
 }
 
 # Uses the system's libcrypto where it can be had: vendoring OpenSSL is more than half of a cold build.

@@ -1,0 +1,92 @@
+"""Calls, and what they end with."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import grpc
+import pytest
+from agents import Agent
+from conftest import Person
+from sessiond.v1 import daemon_pb2, message_pb2
+from sessiond_client import Client, Deadlines, NoAgent, Refused, new_client_token
+
+
+async def test_an_account_is_made_shown_and_brought_back(fresh: Agent, alice: Person) -> None:
+    async with await fresh.connect() as client:
+        assert (await client.info()).state == daemon_pb2.DAEMON_STATE_NO_ACCOUNT
+        with pytest.raises(Refused) as none:
+            await client.account()
+        assert (none.value.code, none.value.reason) == (grpc.StatusCode.NOT_FOUND, "NO_ACCOUNT")
+        with pytest.raises(Refused) as wrong:
+            await client.restore_account("alpha bravo")
+        assert wrong.value.reason == "PHRASE_TOO_SHORT"
+        phrases = await alice.client.recovery_phrase()
+        restored = await client.restore_account(phrases.bip39_phrase, "Alice again")
+        assert restored.account_id == alice.id
+        assert (await client.account()).display_name == "Alice again"
+        assert (await client.recovery_phrase()).recovery_phrase == phrases.recovery_phrase
+
+
+async def test_a_text_is_sent_once_received_and_listed(alice: Person, bob: Person) -> None:
+    token = new_client_token()
+    sent = await alice.client.send(bob.id, "Grüße 👋", token=token, wait=True, timeout=120)
+    assert sent.send_state == message_pb2.SEND_STATE_SENT
+    again = await alice.client.send(bob.id, "Grüße 👋", token=token)
+    assert again.id == sent.id
+    with pytest.raises(Refused) as reused:
+        await alice.client.send(bob.id, "something else", token=token)
+    assert reused.value.code is grpc.StatusCode.ALREADY_EXISTS
+    assert reused.value.reason == "CLIENT_TOKEN_REUSED"
+
+    await bob.client.sync()
+    [received] = [m async for m in bob.client.messages(account_id=alice.id)]
+    assert (received.text.body, received.author) == ("Grüße 👋", alice.id)
+    assert (await bob.client.message(received.id)) == received
+    [conversation] = await bob.client.conversations()
+    assert (conversation.one_to_one.account_id, conversation.unread_count) == (alice.id, 1)
+    assert (await bob.client.conversation(account_id=alice.id)) == conversation
+    with pytest.raises(Refused) as missing:
+        await bob.client.message("nothing")
+    assert missing.value.reason == "MESSAGE_NOT_FOUND"
+
+
+async def test_messages_are_paged_in_both_directions(alice: Person) -> None:
+    bodies = [f"note {n}" for n in range(5)]
+    for body in bodies:
+        await alice.client.send(alice.id, body)
+
+    async def listed(**selection: object) -> list[str]:
+        pages = alice.client.messages(account_id=alice.id, **selection)  # type: ignore[arg-type]
+        return [m.text.body async for m in pages]
+
+    assert await listed() == bodies[::-1]
+    assert await listed(oldest_first=True) == bodies
+    assert await listed(limit=2) == ["note 4", "note 3"]
+
+
+async def test_the_network_and_two_hundred_messages_at_once(alice: Person) -> None:
+    status = await alice.client.network_status()
+    assert status.network != "main"
+    accepted = await asyncio.gather(*(alice.client.send(alice.id, f"n{n}") for n in range(200)))
+    assert len({m.id for m in accepted}) == 200
+    assert len([m async for m in alice.client.messages(account_id=alice.id)]) == 200
+
+
+async def test_an_agent_that_is_not_there_or_does_not_answer_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with pytest.raises(NoAgent) as none:
+        await Client.connect(path)
+    assert (none.value.reason, none.value.transient) == ("NO_SOCKET", True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        with pytest.raises(NoAgent) as dead:
+            await Client.connect(path)
+        assert dead.value.reason == "NOT_LISTENING"
+        listener.listen()
+        with pytest.raises(NoAgent) as mute:
+            await Client.connect(path, deadlines=Deadlines(connect=0.2))
+        assert mute.value.reason == "SOCKET_NO_ANSWER"
+    with pytest.raises(NoAgent) as long:
+        await Client.connect("/" + "a" * 108)
+    assert (long.value.reason, long.value.transient) == ("SOCKET_PATH_TOO_LONG", False)
