@@ -73,13 +73,8 @@ pub fn end_with_parent() {
 pub async fn network(args: NetworkArgs) -> anyhow::Result<()> {
     session_localnet::cli::run(session_localnet::cli::RunArgs {
         nodes: args.nodes,
-        swarm_size: 5,
-        state_dir: args.state_dir,
-        seed_port: 0,
-        seed_tls: false,
-        single_ip: false,
         network_file: Some(args.network_file),
-        time_scale: 1.0,
+        ..session_localnet::cli::RunArgs::new(args.state_dir)
     })
     .await
 }

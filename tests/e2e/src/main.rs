@@ -54,13 +54,13 @@ fn agent() -> anyhow::Result<()> {
 
 /// As the local network's own `main`.
 fn localnet() -> anyhow::Result<()> {
-    let session_localnet::cli::Command::Run(args) = session_localnet::cli::Cli::parse().command;
+    let command = session_localnet::cli::Cli::parse().command;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
     end_with_stdin();
-    tokio::runtime::Runtime::new()?.block_on(session_localnet::cli::run(args))
+    tokio::runtime::Runtime::new()?.block_on(session_localnet::cli::execute(command))
 }
 
 /// Prints how many bytes a gRPC server at `socket` says to this process before it hangs up or waits.

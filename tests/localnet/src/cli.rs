@@ -1,13 +1,15 @@
 //! The command line, and what it runs; the demo runs it too, in a process of its own.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::control::{ControlClient, Order};
+use crate::faults::Faults;
 use crate::network::{Localnet, Options, start};
 use crate::network_file::write_atomically;
 
@@ -25,6 +27,85 @@ pub struct Cli {
 pub enum Command {
     /// Run a network until SIGINT or SIGTERM. Prints one JSON line when all nodes listen.
     Run(RunArgs),
+    /// Set what is wrong with a node of a running network; without any fault it is healthy again.
+    ///
+    /// The node then has exactly the faults given. Prints how all nodes are.
+    Fault(FaultArgs),
+    /// Make seed and all nodes healthy again; swarms stay as they are.
+    Reset(Network),
+    /// Let a node lose everything it stores.
+    LoseStorage(NodeArgs),
+    /// Move a node to another swarm, or a new one; messages move along.
+    Move {
+        /// Which node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The swarm in hex.
+        swarm: String,
+    },
+    /// Take a node out of its swarm; it stays known to others and answers 503.
+    Decommission(NodeArgs),
+    /// Put a decommissioned node into the smallest swarm.
+    Recommission(NodeArgs),
+    /// Print how all nodes are, in JSON.
+    Status(Network),
+}
+
+/// Which network is meant.
+#[derive(Clone, Debug, Args)]
+pub struct Network {
+    /// State directory of the running network.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: PathBuf,
+}
+
+/// Which node is meant.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// Its network.
+    #[command(flatten)]
+    pub network: Network,
+    /// Its index in the ready line (from 0), its Ed25519 key in hex, or its address.
+    pub node: String,
+}
+
+/// Arguments of `fault`.
+#[derive(Clone, Debug, Args)]
+pub struct FaultArgs {
+    /// Its network.
+    #[command(flatten)]
+    pub network: Network,
+    /// Index in the ready line (from 0), Ed25519 key in hex, or address; `seed`; or `all` nodes.
+    pub node: String,
+    /// Stopped: nobody listens, connections are cut.
+    #[arg(long)]
+    pub down: bool,
+    /// Connections are accepted and nothing is answered.
+    #[arg(long)]
+    pub frozen: bool,
+    /// Every request waits this long, ms.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub delay: u64,
+    /// This share of requests is never answered, 0 to 1; half of these are carried out all the same.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub loss: f64,
+    /// The node's clock is ahead by this much, or behind if negative: ms.
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 0,
+        allow_hyphen_values = true
+    )]
+    pub clock: i64,
+    /// 503, not ready.
+    #[arg(long)]
+    pub refuse: bool,
+    /// Answers are random.
+    #[arg(long)]
+    pub garbage: bool,
+    /// What other members of its swarm pass on does not arrive.
+    #[arg(long)]
+    pub misses_forwards: bool,
 }
 
 /// Arguments of `run`.
@@ -54,6 +135,30 @@ pub struct RunArgs {
     /// Factor for all waiting times, of nodes and, through the network file, of clients.
     #[arg(long, default_value_t = 1.0, value_name = "F")]
     pub time_scale: f64,
+    /// Decides which requests get lost where a node loses some.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub fault_seed: u64,
+    /// Check nodes every 10 s and decommission those that fail for 65 min, with these times multiplied by F.
+    #[arg(long, value_name = "F")]
+    pub uptime_checks: Option<f64>,
+}
+
+impl RunArgs {
+    /// As the command line has it when only the directory is given.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            nodes: 12,
+            swarm_size: 5,
+            state_dir: state_dir.into(),
+            seed_port: 0,
+            seed_tls: false,
+            single_ip: false,
+            network_file: None,
+            time_scale: 1.0,
+            fault_seed: 0,
+            uptime_checks: None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -74,19 +179,70 @@ struct ReadyNode {
     swarm_id: String,
 }
 
+/// Carries out a command.
+pub async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run(args).await,
+        Command::Fault(args) => {
+            let node = args.node.clone();
+            let faults = args.faults();
+            order(&args.network.state_dir, &Order::Faults { node, faults }).await
+        }
+        Command::Reset(network) => order(&network.state_dir, &Order::Reset).await,
+        Command::Status(network) => order(&network.state_dir, &Order::Status).await,
+        Command::LoseStorage(NodeArgs { network, node }) => {
+            order(&network.state_dir, &Order::LoseStorage { node }).await
+        }
+        Command::Move {
+            node: NodeArgs { network, node },
+            swarm,
+        } => order(&network.state_dir, &Order::Move { node, swarm }).await,
+        Command::Decommission(NodeArgs { network, node }) => {
+            order(&network.state_dir, &Order::Decommission { node }).await
+        }
+        Command::Recommission(NodeArgs { network, node }) => {
+            order(&network.state_dir, &Order::Recommission { node }).await
+        }
+    }
+}
+
+impl FaultArgs {
+    fn faults(&self) -> Faults {
+        Faults {
+            down: self.down,
+            frozen: self.frozen,
+            delay_ms: self.delay,
+            loss: self.loss,
+            clock_offset_ms: self.clock,
+            refuse: self.refuse,
+            garbage: self.garbage,
+            misses_forwards: self.misses_forwards,
+        }
+    }
+}
+
+/// Has a running network carry out an order and prints its answer.
+async fn order(state_dir: &Path, order: &Order) -> anyhow::Result<()> {
+    let status = ControlClient::open(state_dir)?.run(order).await?;
+    print(&serde_json::to_string(&status)?)
+}
+
 /// Runs a network until SIGINT or SIGTERM.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let network = start(Options {
+    let mut network = start(Options {
         nodes: args.nodes,
         swarm_size: args.swarm_size,
         seed_port: args.seed_port,
         seed_tls: args.seed_tls,
         single_ip: args.single_ip,
         time_scale: args.time_scale,
+        fault_seed: args.fault_seed,
+        uptime_checks: args.uptime_checks,
         ..Options::new(args.state_dir)
     })
     .await
     .context("the network does not start")?;
+    network.serve_control().await?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
 
@@ -94,11 +250,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         write_atomically(path, &network.network_file()?)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let line = serde_json::to_string(&ready(&network))?;
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{line}")
-        .and_then(|()| stdout.flush())
-        .context("cannot write the ready line")?;
+    print(&serde_json::to_string(&ready(&network))?)?;
 
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -106,6 +258,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     network.shutdown().await;
     Ok(())
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .context("cannot write to standard output")
 }
 
 fn ready(network: &Localnet) -> Ready {

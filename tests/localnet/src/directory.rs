@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use serde_json::{Value, json};
 use session_protocol::{Identifier, blake2b, swarm};
 
-/// Height of the top block, always the same.
+/// Height of the top block when the network starts; each change of a swarm comes with the next block.
 const HEIGHT: u64 = 1_500_000;
 
 /// A service node as others see it.
@@ -20,7 +21,7 @@ pub struct NodeInfo {
     pub ed25519: [u8; 32],
     /// X25519 key: what onion layers are encrypted to.
     pub x25519: [u8; 32],
-    /// The swarm it belongs to.
+    /// The swarm it belongs to; `u64::MAX` when it is decommissioned.
     pub swarm_id: u64,
 }
 
@@ -48,14 +49,55 @@ impl NodeInfo {
     }
 }
 
-/// All nodes of the network. Membership does not change while it runs; a stopped node stays listed, as one
-/// does on the real network until its uptime proof runs out.
+/// All nodes of the network. A stopped node stays listed, as one does on the real network until it is
+/// decommissioned; a decommissioned one stays known, without a swarm.
 #[derive(Debug)]
 pub(crate) struct Directory {
     nodes: Vec<NodeInfo>,
     by_ed25519: HashMap<[u8; 32], usize>,
-    swarm_ids: Vec<u64>,
-    block_hash: String,
+    swarms: RwLock<Swarms>,
+}
+
+/// Who is in which swarm, as of one block.
+#[derive(Clone, Debug)]
+pub(crate) struct Swarms {
+    /// By index of the node.
+    of_nodes: Vec<u64>,
+    /// Sorted.
+    ids: Vec<u64>,
+    height: u64,
+}
+
+impl Swarms {
+    fn new(of_nodes: Vec<u64>, height: u64) -> Self {
+        let mut ids = of_nodes.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| *id != swarm::UNASSIGNED);
+        Self {
+            of_nodes,
+            ids,
+            height,
+        }
+    }
+
+    /// The swarm that holds an account.
+    pub(crate) fn of_account(&self, account: &Identifier) -> u64 {
+        swarm::nearest_swarm(&self.ids, swarm::swarm_space(account)).unwrap_or(swarm::UNASSIGNED)
+    }
+
+    /// The swarm of a node by its index.
+    pub(crate) fn of_node(&self, index: usize) -> u64 {
+        self.of_nodes
+            .get(index)
+            .copied()
+            .unwrap_or(swarm::UNASSIGNED)
+    }
+
+    /// Number of members.
+    pub(crate) fn size(&self, swarm_id: u64) -> usize {
+        self.of_nodes.iter().filter(|id| **id == swarm_id).count()
+    }
 }
 
 impl Directory {
@@ -65,57 +107,101 @@ impl Directory {
             .enumerate()
             .map(|(index, node)| (node.ed25519, index))
             .collect();
-        let mut swarm_ids: Vec<u64> = nodes.iter().map(|node| node.swarm_id).collect();
-        swarm_ids.sort_unstable();
-        swarm_ids.dedup();
-        let keys: Vec<&[u8]> = nodes.iter().map(|node| node.ed25519.as_slice()).collect();
-        let block_hash = hex::encode(blake2b::hash32(&keys));
+        let of_nodes = nodes.iter().map(|node| node.swarm_id).collect();
         Self {
             nodes,
             by_ed25519,
-            swarm_ids,
-            block_hash,
+            swarms: RwLock::new(Swarms::new(of_nodes, HEIGHT)),
         }
     }
 
-    pub(crate) fn nodes(&self) -> &[NodeInfo] {
+    fn read(&self) -> RwLockReadGuard<'_, Swarms> {
+        // Written in one assignment, so whole whatever happened elsewhere.
+        self.swarms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All nodes as the network started; keys and addresses never change, swarms may have.
+    pub(crate) fn founders(&self) -> &[NodeInfo] {
         &self.nodes
     }
 
-    /// The node with this Ed25519 key.
+    /// All nodes with their swarms now.
+    pub(crate) fn nodes(&self) -> Vec<NodeInfo> {
+        let swarms = self.read();
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .map(|(index, node)| NodeInfo {
+                swarm_id: swarms.of_node(index),
+                ..node.clone()
+            })
+            .collect()
+    }
+
+    /// The node with this Ed25519 key, in whatever swarm or none.
     pub(crate) fn find(&self, ed25519: &[u8; 32]) -> Option<&NodeInfo> {
         self.by_ed25519
             .get(ed25519)
             .and_then(|index| self.nodes.get(*index))
     }
 
-    /// Height of the top block.
-    pub(crate) fn height(&self) -> u64 {
-        HEIGHT
+    /// Index of the node with this Ed25519 key.
+    pub(crate) fn index(&self, ed25519: &[u8; 32]) -> Option<usize> {
+        self.by_ed25519.get(ed25519).copied()
     }
 
-    /// Hash of the top block. It never changes, since the chain never does.
-    pub(crate) fn block_hash(&self) -> &str {
-        &self.block_hash
+    /// Who is where now.
+    pub(crate) fn swarms(&self) -> Swarms {
+        self.read().clone()
+    }
+
+    /// Puts a node into another swarm with the next block.
+    pub(crate) fn set_swarm(&self, index: usize, swarm_id: u64) {
+        let mut swarms = self.swarms.write().unwrap_or_else(PoisonError::into_inner);
+        let mut of_nodes = swarms.of_nodes.clone();
+        if let Some(slot) = of_nodes.get_mut(index) {
+            *slot = swarm_id;
+        }
+        *swarms = Swarms::new(of_nodes, swarms.height + 1);
+    }
+
+    /// Height of the top block.
+    pub(crate) fn height(&self) -> u64 {
+        self.read().height
+    }
+
+    /// Hash of the top block.
+    pub(crate) fn block_hash(&self) -> String {
+        let height = self.height().to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![&height];
+        parts.extend(self.nodes.iter().map(|node| node.ed25519.as_slice()));
+        hex::encode(blake2b::hash32(&parts))
     }
 
     /// The swarm that holds an account.
     pub(crate) fn swarm_of(&self, account: &Identifier) -> u64 {
-        swarm::nearest_swarm(&self.swarm_ids, swarm::swarm_space(account))
-            .unwrap_or(swarm::UNASSIGNED)
+        self.read().of_account(account)
     }
 
-    /// Members of a swarm.
-    pub(crate) fn members(&self, swarm_id: u64) -> impl Iterator<Item = &NodeInfo> {
-        self.nodes
-            .iter()
-            .filter(move |node| node.swarm_id == swarm_id)
+    /// The swarm of the node with this Ed25519 key.
+    pub(crate) fn swarm_of_node(&self, ed25519: &[u8; 32]) -> u64 {
+        self.index(ed25519)
+            .map_or(swarm::UNASSIGNED, |index| self.read().of_node(index))
+    }
+
+    /// Members of a swarm now.
+    pub(crate) fn members(&self, swarm_id: u64) -> Vec<NodeInfo> {
+        let mut nodes = self.nodes();
+        nodes.retain(|node| node.swarm_id == swarm_id);
+        nodes
     }
 
     /// `snodes` and `swarm` of an account's swarm (network.md 3.2).
     pub(crate) fn swarm_answer(&self, account: &Identifier) -> serde_json::Map<String, Value> {
         let id = self.swarm_of(account);
-        let snodes: Vec<Value> = self.members(id).map(NodeInfo::snode).collect();
+        let snodes: Vec<Value> = match id {
+            swarm::UNASSIGNED => Vec::new(),
+            id => self.members(id).iter().map(NodeInfo::snode).collect(),
+        };
         let mut answer = serde_json::Map::new();
         answer.insert("snodes".into(), snodes.into());
         answer.insert("swarm".into(), format!("{id:x}").into());

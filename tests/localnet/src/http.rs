@@ -1,11 +1,10 @@
 //! HTTP/1.1 over TCP or TLS, as nodes and the seed serve it.
 //!
 //! Bounded: connections and running requests per listener, size and reading time of a body, idle time of a
-//! connection. A client
-//! that hangs up does not stop what its request began: official nodes finish it too.
+//! connection, time a request stays without an answer where that is a fault. A client that hangs up does not stop
+//! what its request began: official nodes finish it too.
 //! Facts: network.md 2.3, observed-nodes 19 and 22.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,6 +37,13 @@ const MAX_RUNNING: usize = 1024;
 const IDLE: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const READ_BODY: Duration = Duration::from_secs(60);
+/// After this time the connection of a request that is never answered is cut.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// Ends a connection whose request is not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("not answered")]
+struct Silent;
 
 /// A request with its whole body.
 pub(crate) struct Call {
@@ -91,8 +97,14 @@ impl Reply {
 
 /// What answers requests.
 pub(crate) trait Service: Send + Sync + 'static {
-    /// Answers one request. Bounded in time by the service itself.
-    fn answer(self: Arc<Self>, call: Call) -> impl Future<Output = Reply> + Send;
+    /// Answers one request, or lets it wait for ever. Bounded in time by the service itself.
+    fn answer(self: Arc<Self>, call: Call) -> impl Future<Output = Option<Reply>> + Send;
+
+    /// Is over when the service moves at all. Until then connections are accepted, as the kernel does it for a
+    /// process that stands still, and nothing is read from them or written to them.
+    fn moving(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Serves until dropped; that closes all connections at once.
@@ -127,6 +139,7 @@ pub(crate) async fn serve<S: Service>(
             let _permit = permit;
             // Without it small answers wait for acknowledgements; a connection works either way.
             let _ = stream.set_nodelay(true);
+            service.moving().await;
             match tls {
                 None => connection(stream, from.ip(), service, running).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
@@ -147,19 +160,29 @@ async fn connection<S: Service>(
     let handler = service_fn(move |request| {
         let (service, running) = (Arc::clone(&service), Arc::clone(&running));
         async move {
+            // All of this ends when the client hangs up; only the task goes on.
+            service.moving().await;
             let reply = match (read(request, from).await, running.try_acquire_owned()) {
-                (Err(refusal), _) => refusal,
-                (Ok(_), Err(_)) => Reply::text(503, "Server busy, try again later"),
+                (Err(refusal), _) => Some(refusal),
+                (Ok(_), Err(_)) => Some(Reply::text(503, "Server busy, try again later")),
                 (Ok(call), Ok(permit)) => {
+                    let service = Arc::clone(&service);
                     let task = tokio::spawn(async move {
                         let _permit = permit;
                         service.answer(call).await
                     });
-                    let failed = |_| Reply::text(500, "request failed");
+                    let failed = |_| Some(Reply::text(500, "request failed"));
                     task.await.unwrap_or_else(failed)
                 }
             };
-            Ok::<_, Infallible>(reply.into_response())
+            service.moving().await;
+            match reply {
+                Some(reply) => Ok(reply.into_response()),
+                None => {
+                    tokio::time::sleep(SILENCE).await;
+                    Err(Silent)
+                }
+            }
         }
     });
     let ended = http1::Builder::new()

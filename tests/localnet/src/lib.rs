@@ -10,25 +10,36 @@
 //! the swarm mapping, onion layers). Malformed input is refused, never obeyed.
 //!
 //! Not served: OxenMQ and QUIC (network.md 2.4, 2.5), the chain, `aes-cbc` layers, exits to `https` servers,
-//! bulk transfer between swarms (membership never changes), accounts with prefixes nobody uses.
+//! accounts with prefixes nobody uses.
+//!
+//! Nodes misbehave on demand while they run: [`faults`] says how, [`Control`] and [`ControlClient`] set it.
 //!
 //! Facts: protocol documents "network" (2 to 5, 8) and "observed-nodes"; modules name their sections.
 
 pub mod cli;
 mod clock;
+mod control;
 mod directory;
+pub mod faults;
 mod http;
 mod layout;
+mod membership;
 mod network;
 mod network_file;
 mod node;
 mod peers;
+mod random;
+mod running;
 mod seed;
 mod service_nodes;
 pub mod socks;
 mod state;
 mod tls;
+mod uptime;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use control::{Control, ControlClient, ControlError, NodeStatus, Order, Status};
 pub use directory::NodeInfo;
+pub use faults::Faults;
 pub use network::{Localnet, LocalnetError, Options, start};
+pub use running::Target;

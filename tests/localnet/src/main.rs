@@ -9,7 +9,5 @@ async fn main() -> anyhow::Result<()> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    match cli::Cli::parse().command {
-        cli::Command::Run(args) => cli::run(args).await,
-    }
+    cli::execute(cli::Cli::parse().command).await
 }

@@ -1,32 +1,24 @@
-//! The network as a whole: starts seed and nodes, stops them together or one at a time.
+//! The network as a whole: what it is started with, and the handle that keeps it running.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use session_protocol::AccountKeys;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
-use zeroize::Zeroizing;
 
 use crate::clock::{Clock, SystemClock};
-use crate::directory::{Directory, NodeInfo};
-use crate::http;
+use crate::control::{self, Control};
+use crate::directory::NodeInfo;
+use crate::faults::Faults;
 use crate::layout::swarm_ids;
 use crate::network_file::{NetworkFile, Seed as SeedEntry};
-use crate::node::store::Store;
-use crate::node::{Node, Shared, Times};
-use crate::peers::Peers;
-use crate::seed::Seed;
-use crate::state::{NodeState, State, StateError};
+use crate::running::{Running, Target};
+use crate::state::{State, StateError};
 use crate::tls::TlsError;
+use crate::uptime;
 
 /// Each node has a /24 of loopback, of which there are this many.
 const MAX_NODES: usize = 254;
-/// Between removals of expired messages (network.md 10).
-const SWEEP: Duration = Duration::from_secs(10);
 
 /// What network to start.
 #[derive(Clone)]
@@ -47,6 +39,11 @@ pub struct Options {
     pub time_scale: f64,
     /// What nodes take for the time.
     pub clock: Arc<dyn Clock>,
+    /// Decides which requests get lost where a node loses some.
+    pub fault_seed: u64,
+    /// Have nodes checked and decommissioned as the chain does it, with its times (a check every 10 s, 65 min of
+    /// failures) multiplied by this. `None`: no checks.
+    pub uptime_checks: Option<f64>,
 }
 
 impl Options {
@@ -61,6 +58,8 @@ impl Options {
             single_ip: false,
             time_scale: 1.0,
             clock: Arc::new(SystemClock),
+            fault_seed: 0,
+            uptime_checks: None,
         }
     }
 }
@@ -96,6 +95,20 @@ pub enum LocalnetError {
     /// There is no node with this index.
     #[error("there is no node {0}")]
     NoSuchNode(usize),
+    /// Faults that cannot be.
+    #[error("{0}")]
+    Faults(&'static str),
+    /// The network was shut down.
+    #[error("the network has ended")]
+    Ended,
+    /// The file that tells where the control interface is.
+    #[error("{path}: {source}")]
+    ControlFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The network file cannot be written as TOML.
     #[error("network file: {0}")]
     NetworkFile(#[from] toml::ser::Error),
@@ -103,17 +116,9 @@ pub enum LocalnetError {
 
 /// A running network. Dropped, it stops at once; [`Localnet::shutdown`] also closes its files.
 pub struct Localnet {
-    options: Options,
-    state: State,
-    shared: Shared,
-    nodes: Vec<Option<Running>>,
-    seed: JoinHandle<()>,
-    seed_address: SocketAddr,
-}
-
-struct Running {
-    node: Arc<Node>,
-    tasks: [JoinHandle<()>; 2],
+    running: Arc<Running>,
+    /// The uptime checks and the control interface.
+    helpers: Vec<JoinHandle<()>>,
 }
 
 /// Starts a network. When this returns all listeners are bound and all databases open.
@@ -124,89 +129,58 @@ pub async fn start(options: Options) -> Result<Localnet, LocalnetError> {
     if options.swarm_size == 0 {
         return Err(LocalnetError::Options("a swarm has at least one member"));
     }
-    if !(options.time_scale > 0.0 && options.time_scale <= 1000.0) {
+    if !is_factor(options.time_scale) {
         return Err(LocalnetError::Options(
             "the time scale is above 0 and at most 1000",
         ));
     }
-    let ids = swarm_ids(options.nodes, options.swarm_size);
-    let mut state = State::open(&options.state_dir, &ids, options.single_ip)?;
-
-    // All ports are known before the first node answers.
-    let mut listeners = Vec::with_capacity(state.nodes.len());
-    for node in &mut state.nodes {
-        let (listener, port) = listen(node.ip, node.port).await?;
-        node.port = port;
-        listeners.push(listener);
+    if !options.uptime_checks.is_none_or(is_factor) {
+        return Err(LocalnetError::Options(
+            "the factor of uptime checks is above 0 and at most 1000",
+        ));
     }
-    let seed_port = if options.seed_port == 0 {
-        state.seed_port
-    } else {
-        options.seed_port
-    };
-    let (seed_listener, seed_port) = listen(Ipv4Addr::LOCALHOST, seed_port).await?;
-    state.seed_port = seed_port;
-    state.save(&options.state_dir)?;
-
-    let infos = state
-        .nodes
-        .iter()
-        .map(info)
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut token = [0; 16];
-    getrandom::fill(&mut token).map_err(StateError::from)?;
-    let shared = Shared {
-        directory: Arc::new(Directory::new(infos)),
-        peers: Arc::new(Peers::new(token)?),
-        clock: Arc::clone(&options.clock),
-        times: Times::scaled(options.time_scale),
-    };
-    let seed_tls = match options.seed_tls {
-        true => Some(TlsAcceptor::from(state.seed_tls.server_config()?)),
-        false => None,
-    };
-    let seed = Seed {
-        directory: Arc::clone(&shared.directory),
-        clock: Arc::clone(&shared.clock),
-    };
-    let seed = tokio::spawn(http::serve(seed_listener, seed_tls, Arc::new(seed)));
+    let ids = swarm_ids(options.nodes, options.swarm_size);
+    let state = State::open(&options.state_dir, &ids, options.single_ip)?;
+    let uptime_checks = options.uptime_checks;
+    let running = Running::start(options, state).await?;
     let mut network = Localnet {
-        options,
-        state,
-        shared,
-        nodes: Vec::new(),
-        seed,
-        seed_address: SocketAddr::from((Ipv4Addr::LOCALHOST, seed_port)),
+        running,
+        helpers: Vec::new(),
     };
-    for (index, listener) in listeners.into_iter().enumerate() {
-        let running = network.run_node(index, listener).await?;
-        network.nodes.push(Some(running));
+    if let Some(factor) = uptime_checks {
+        let checks = uptime::watch(Arc::clone(&network.running), factor);
+        network.helpers.push(tokio::spawn(checks));
     }
     Ok(network)
+}
+
+fn is_factor(factor: f64) -> bool {
+    factor > 0.0 && factor <= 1000.0
 }
 
 impl Localnet {
     /// Base URL of the seed; clients post to `/json_rpc` below it.
     pub fn seed_url(&self) -> String {
-        let scheme = if self.options.seed_tls {
+        let scheme = if self.running.options.seed_tls {
             "https"
         } else {
             "http"
         };
-        format!("{scheme}://{}", self.seed_address)
+        format!("{scheme}://{}", self.running.seed_address)
     }
 
     /// Padded base64 of the SHA-256 of the seed's public key info, if it serves HTTPS.
     pub fn seed_pin(&self) -> Result<Option<String>, LocalnetError> {
-        match self.options.seed_tls {
-            true => Ok(Some(self.state.seed_tls.pin()?)),
+        match self.running.options.seed_tls {
+            true => Ok(Some(self.running.state.seed_tls.pin()?)),
             false => Ok(None),
         }
     }
 
-    /// All nodes, running or not; their order is that of the indices elsewhere.
+    /// All nodes, running or not, in the swarms the network started with; their order is that of the indices
+    /// elsewhere. Where they are now says [`Control::nodes`].
     pub fn nodes(&self) -> &[NodeInfo] {
-        self.shared.directory.nodes()
+        self.running.shared.directory.founders()
     }
 
     /// Text of the network file for clients.
@@ -216,152 +190,68 @@ impl Localnet {
             Some(pin) => SeedEntry::Pinned { url, pin },
             None => SeedEntry::Plain(url),
         };
+        let options = &self.running.options;
         Ok(toml::to_string(&NetworkFile {
             name: "local".into(),
             seeds: vec![seed],
-            subnet_diversity: !self.options.single_ip,
-            min_nodes: self.options.nodes,
-            time_scale: self.options.time_scale,
+            subnet_diversity: !options.single_ip,
+            min_nodes: options.nodes,
+            time_scale: options.time_scale,
         })?)
     }
 
+    /// What sets faults while the network runs. Clones stay good until the network ends.
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.running))
+    }
+
+    /// Serves the control interface on a free port of 127.0.0.1, and says in a file in the state directory where it is;
+    /// see [`ControlClient`](crate::ControlClient).
+    pub async fn serve_control(&mut self) -> Result<SocketAddr, LocalnetError> {
+        let state_dir = &self.running.options.state_dir;
+        let (address, serving) = control::server::start(self.control(), state_dir).await?;
+        self.helpers.push(serving);
+        Ok(address)
+    }
+
     /// Stops a node at once: its listener is gone, its connections are cut, others wait for it in vain.
-    /// Nothing happens if it is stopped already.
+    /// Nothing happens if it is stopped already. The same as the fault `down`.
     pub async fn stop_node(&mut self, index: usize) -> Result<(), LocalnetError> {
-        let slot = self
-            .nodes
-            .get_mut(index)
-            .ok_or(LocalnetError::NoSuchNode(index))?;
-        if let Some(running) = slot.take() {
-            running.stop().await;
-        }
-        Ok(())
+        self.set_down(index, true).await
     }
 
     /// Starts a stopped node again, with the keys, the address and the messages it had.
     pub async fn start_node(&mut self, index: usize) -> Result<(), LocalnetError> {
-        if self
-            .nodes
-            .get(index)
-            .ok_or(LocalnetError::NoSuchNode(index))?
-            .is_some()
-        {
-            return Ok(());
-        }
-        let node = self
-            .state
-            .nodes
-            .get(index)
-            .ok_or(LocalnetError::NoSuchNode(index))?;
-        let (listener, _) = listen(node.ip, node.port).await?;
-        let running = self.run_node(index, listener).await?;
-        if let Some(slot) = self.nodes.get_mut(index) {
-            *slot = Some(running);
-        }
-        Ok(())
+        self.set_down(index, false).await
+    }
+
+    async fn set_down(&self, index: usize, down: bool) -> Result<(), LocalnetError> {
+        let target = Target::Node(index);
+        let faults = self.running.switch(target)?.faults();
+        self.running.set(target, Faults { down, ..faults }).await
     }
 
     /// Removes expired messages everywhere now, as every node does by itself each 10 s.
     pub async fn sweep(&self) {
-        for running in self.nodes.iter().flatten() {
-            sweep(&running.node, &*self.shared.clock).await;
-        }
+        self.running.sweep().await;
     }
 
     /// Stops everything and closes all files.
-    pub async fn shutdown(mut self) {
-        self.seed.abort();
-        for running in self.nodes.iter_mut().filter_map(Option::take) {
-            running.stop().await;
-        }
+    pub async fn shutdown(self) {
+        self.end_helpers();
+        self.running.stop().await;
     }
 
-    async fn run_node(
-        &self,
-        index: usize,
-        listener: TcpListener,
-    ) -> Result<Running, LocalnetError> {
-        let missing = || LocalnetError::NoSuchNode(index);
-        let state = self.state.nodes.get(index).ok_or_else(missing)?;
-        let info = self.nodes().get(index).ok_or_else(missing)?.clone();
-        let path = self
-            .options
-            .state_dir
-            .join(format!("node-{:03}.sqlite", index + 1));
-        let store = Store::open(&path)
-            .await
-            .map_err(|source| LocalnetError::Database { path, source })?;
-        let node = Arc::new(Node::new(info, keys(state)?, store, self.shared.clone()));
-        let tls = TlsAcceptor::from(state.tls.server_config()?);
-        let serving = tokio::spawn(http::serve(listener, Some(tls), Arc::clone(&node)));
-        let clock = Arc::clone(&self.shared.clock);
-        let swept = Arc::clone(&node);
-        let sweeping = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(SWEEP).await;
-                sweep(&swept, &*clock).await;
-            }
-        });
-        Ok(Running {
-            node,
-            tasks: [serving, sweeping],
-        })
+    fn end_helpers(&self) {
+        for helper in &self.helpers {
+            helper.abort();
+        }
     }
 }
 
 impl Drop for Localnet {
     fn drop(&mut self) {
-        self.seed.abort();
-        for task in self
-            .nodes
-            .iter()
-            .flatten()
-            .flat_map(|running| &running.tasks)
-        {
-            task.abort();
-        }
+        self.end_helpers();
+        self.running.abort();
     }
-}
-
-impl Running {
-    async fn stop(self) {
-        for task in self.tasks {
-            task.abort();
-            // Cancelled, as wished.
-            let _ = task.await;
-        }
-        self.node.store().close().await;
-    }
-}
-
-async fn sweep(node: &Node, clock: &dyn Clock) {
-    if let Err(error) = node.store().sweep(clock.now_ms()).await {
-        tracing::warn!(%error, "expired messages not removed");
-    }
-}
-
-async fn listen(ip: Ipv4Addr, port: u16) -> Result<(TcpListener, u16), LocalnetError> {
-    let address = SocketAddr::from((ip, port));
-    let failed = |source| LocalnetError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
-    Ok((listener, port))
-}
-
-fn info(state: &NodeState) -> Result<NodeInfo, LocalnetError> {
-    let keys = keys(state)?;
-    Ok(NodeInfo {
-        ip: state.ip,
-        port: state.port,
-        ed25519: keys.ed25519_public(),
-        x25519: keys.x25519_public(),
-        swarm_id: state.swarm_id,
-    })
-}
-
-fn keys(state: &NodeState) -> Result<AccountKeys, LocalnetError> {
-    let seed: Zeroizing<[u8; 32]> = state
-        .ed25519_seed()
-        .ok_or_else(|| StateError::Key(Path::new("state").to_owned()))?;
-    Ok(AccountKeys::from_ed25519_seed(&seed))
 }

@@ -8,6 +8,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
@@ -18,11 +20,16 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tracing::debug;
 
+use crate::directory::NodeInfo;
 use crate::http::{Call, MAX_BODY, SOFTWARE};
 use crate::tls::{TlsError, client_config};
 
 /// Path of a request relayed to a swarm member.
 pub(crate) const STORAGE: &str = "/peer/storage";
+/// Path of the reachability test.
+pub(crate) const PING: &str = "/ping_test/v1";
+/// Header in which a pinged node names its key.
+pub(crate) static SNODE_PUBKEY: HeaderName = HeaderName::from_static("x-oxen-snode-pubkey");
 /// Path of an onion layer passed on.
 pub(crate) const ONION: &str = "/peer/onion";
 
@@ -115,6 +122,20 @@ impl Peers {
         tokio::time::timeout(limit, attempts)
             .await
             .unwrap_or(Err(PeerError::Timeout))
+    }
+
+    /// Pings a node as nodes ping each other (network.md 8.6): one attempt, which passes when the right key comes back.
+    pub(crate) async fn ping(&self, node: &NodeInfo, limit: Duration) -> bool {
+        let uri = format!("https://{}{PING}", node.address());
+        let Ok(request) = Request::post(&uri).body(Full::new(Bytes::new())) else {
+            return false;
+        };
+        let answered = tokio::time::timeout(limit, self.client.request(request)).await;
+        let Ok(Ok(response)) = answered else {
+            return false;
+        };
+        let key = response.headers().get(&SNODE_PUBKEY);
+        key.is_some_and(|key| key.as_bytes() == STANDARD.encode(node.ed25519).as_bytes())
     }
 
     /// An exit's request to a server (network.md 5.5): one attempt, no redirects.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
+use crate::faults::Switch;
 use crate::http::{Call, Reply, Service};
 use crate::service_nodes::get_service_nodes;
 
@@ -15,6 +16,7 @@ use crate::service_nodes::get_service_nodes;
 pub(crate) struct Seed {
     pub directory: Arc<Directory>,
     pub clock: Arc<dyn Clock>,
+    pub switch: Arc<Switch>,
 }
 
 #[derive(Deserialize)]
@@ -54,12 +56,25 @@ impl Seed {
 }
 
 impl Service for Seed {
-    async fn answer(self: Arc<Self>, call: Call) -> Reply {
+    async fn answer(self: Arc<Self>, call: Call) -> Option<Reply> {
+        self.switch.delay().await;
+        let faults = self.switch.faults();
+        if self.switch.lost().is_some() {
+            return None;
+        }
         let path = call.target.split('?').next().unwrap_or_default();
-        if call.method == Method::POST && path == "/json_rpc" {
+        Some(if faults.refuse {
+            Reply::text(503, "Service Unavailable")
+        } else if faults.garbage {
+            Reply::text(200, "garbage")
+        } else if call.method == Method::POST && path == "/json_rpc" {
             Reply::json(200, &self.call(&call.body))
         } else {
             Reply::text(404, "Not found")
-        }
+        })
+    }
+
+    async fn moving(&self) {
+        self.switch.moving().await;
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use session_protocol::swarm;
 
 use crate::directory::{Directory, NodeInfo};
 
@@ -19,29 +20,28 @@ pub(crate) fn get_service_nodes(
     params: &Map<String, Value>,
 ) -> Result<Value, BadParam> {
     let fields = Fields::parse(params.get("fields"))?;
-    // Every node of this network is fully staked and active, so this changes nothing.
-    let _active_only = optional(params, "active_only", Value::as_bool)?;
+    let active_only = optional(params, "active_only", Value::as_bool)?.unwrap_or(false);
     let limit = optional(params, "limit", Value::as_i64)?.unwrap_or(0);
     let wanted = strings(params, "service_node_pubkeys")?;
     let known_block = optional(params, "poll_block_hash", |value| {
         value.as_str().map(str::to_owned)
     })?;
 
-    if known_block.as_deref() == Some(directory.block_hash()) {
+    if known_block == Some(directory.block_hash()) {
         return Ok(json!({"status": "OK", "unchanged": true}));
     }
-    let mut nodes: Vec<&NodeInfo> = directory
-        .nodes()
-        .iter()
-        .filter(|node| wanted.is_empty() || wanted.contains(&hex::encode(node.ed25519)))
-        .collect();
+    let mut nodes = directory.nodes();
+    nodes.retain(|node| {
+        (wanted.is_empty() || wanted.contains(&hex::encode(node.ed25519)))
+            && (is_active(node) || !active_only)
+    });
     if limit != 0 {
         shuffle(&mut nodes);
         // Negative: all of them, shuffled.
         nodes.truncate(usize::try_from(limit).unwrap_or(nodes.len()));
     }
     let states: Vec<Value> = nodes
-        .into_iter()
+        .iter()
         .map(|node| fields.keep(state(node, now_ms)).into())
         .collect();
     let mut result = fields.keep(top_level(directory));
@@ -60,6 +60,11 @@ fn top_level(directory: &Directory) -> Map<String, Value> {
     ])
 }
 
+/// All nodes are fully staked, so only decommissioned ones are not active.
+fn is_active(node: &NodeInfo) -> bool {
+    node.swarm_id != swarm::UNASSIGNED
+}
+
 fn state(node: &NodeInfo, now_ms: u64) -> Map<String, Value> {
     let ed25519 = hex::encode(node.ed25519);
     map([
@@ -72,7 +77,7 @@ fn state(node: &NodeInfo, now_ms: u64) -> Map<String, Value> {
         ("swarm_id", node.swarm_id.into()),
         ("swarm", format!("{:x}", node.swarm_id).into()),
         ("storage_server_version", json!([2, 8, 0])),
-        ("active", true.into()),
+        ("active", is_active(node).into()),
         ("funded", true.into()),
         ("requested_unlock_height", 0.into()),
         ("last_uptime_proof", (now_ms / 1000).into()),

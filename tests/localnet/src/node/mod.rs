@@ -13,10 +13,11 @@ pub(crate) mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_protocol::{AccountKeys, Identifier};
+use session_protocol::{AccountKeys, Identifier, swarm};
 
 use crate::clock::Clock;
 use crate::directory::{Directory, NodeInfo};
+use crate::faults::Switch;
 use crate::peers::Peers;
 use rate::RateLimiter;
 use store::Store;
@@ -63,18 +64,38 @@ pub(crate) struct Node {
     keys: AccountKeys,
     store: Store,
     limiter: RateLimiter,
+    switch: Arc<Switch>,
     shared: Shared,
 }
 
 impl Node {
-    pub(crate) fn new(info: NodeInfo, keys: AccountKeys, store: Store, shared: Shared) -> Self {
+    pub(crate) fn new(
+        info: NodeInfo,
+        keys: AccountKeys,
+        store: Store,
+        switch: Arc<Switch>,
+        shared: Shared,
+    ) -> Self {
         Self {
             info,
             keys,
             store,
             limiter: RateLimiter::default(),
+            switch,
             shared,
         }
+    }
+
+    /// Removes expired messages, by its own clock.
+    pub(crate) async fn sweep(&self) {
+        if let Err(error) = self.store.sweep(self.now_ms()).await {
+            tracing::warn!(%error, "expired messages not removed");
+        }
+    }
+
+    /// Waits until it is not frozen.
+    pub(crate) async fn moving(&self) {
+        self.switch.moving().await;
     }
 
     /// Its database.
@@ -83,11 +104,30 @@ impl Node {
     }
 
     fn now_ms(&self) -> u64 {
-        self.shared.clock.now_ms()
+        let offset = self.switch.faults().clock_offset_ms;
+        self.shared.clock.now_ms().saturating_add_signed(offset)
+    }
+
+    /// Its swarm now.
+    fn swarm_id(&self) -> u64 {
+        self.shared.directory.swarm_of_node(&self.info.ed25519)
+    }
+
+    /// Why it serves nobody, if so (network.md 2.3).
+    fn not_ready(&self) -> Option<String> {
+        let mut reasons = Vec::new();
+        if self.swarm_id() == swarm::UNASSIGNED {
+            reasons.push("not in any swarm");
+        }
+        if self.switch.faults().refuse {
+            reasons.push("not done syncing");
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     /// Whether the account lives in this node's swarm.
     fn serves(&self, account: &Identifier) -> bool {
-        self.shared.directory.swarm_of(account) == self.info.swarm_id
+        let own = self.swarm_id();
+        own != swarm::UNASSIGNED && self.shared.directory.swarm_of(account) == own
     }
 }

@@ -413,6 +413,77 @@ impl Store {
         Ok(outcome)
     }
 
+    /// Accounts with messages here.
+    pub(crate) async fn owners(&self) -> Result<Vec<Identifier>, sqlx::Error> {
+        let rows: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT DISTINCT owner FROM messages")
+            .fetch_all(&self.pool)
+            .await?;
+        // Only accounts are ever written.
+        let owner =
+            |(owner,): &(Vec<u8>,)| Identifier::from_bytes(owner.as_slice().try_into().ok()?).ok();
+        Ok(rows.iter().filter_map(owner).collect())
+    }
+
+    /// Messages of an account in all namespaces after row `last`, at most `limit`, in this node's order; and the row to
+    /// go on after, if there may be more.
+    pub(crate) async fn page(
+        &self,
+        owner: &Identifier,
+        last: i64,
+        limit: u32,
+    ) -> Result<(Vec<Message>, Option<i64>), sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT hash, timestamp, expiry, data, namespace, id FROM messages
+             WHERE owner = ? AND id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(owner.to_bytes().as_slice())
+        .bind(last)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        let next = match rows.last() {
+            Some(row) if rows.len() as u64 >= u64::from(limit) => Some(row.try_get(5)?),
+            _ => None,
+        };
+        let messages = rows
+            .iter()
+            .map(|row| message(row, Namespace(row.try_get(4)?)))
+            .collect::<Result<_, _>>()?;
+        Ok((messages, next))
+    }
+
+    /// Takes over what another member hands on; what is here already stays as it is.
+    pub(crate) async fn receive(
+        &self,
+        owner: &Identifier,
+        messages: &[Message],
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        for message in messages {
+            sqlx::query(
+                "INSERT OR IGNORE INTO messages (hash, owner, namespace, timestamp, expiry, data)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(&message.hash)
+            .bind(owner.to_bytes().as_slice())
+            .bind(message.namespace.0)
+            .bind(column(message.timestamp))
+            .bind(column(message.expiry))
+            .bind(&message.data)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Forgets everything.
+    pub(crate) async fn clear(&self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("BEGIN; DELETE FROM messages; DELETE FROM revoked; COMMIT;")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Removes what has expired.
     pub(crate) async fn sweep(&self, now_ms: u64) -> Result<u64, sqlx::Error> {
         let done = sqlx::query("DELETE FROM messages WHERE expiry <= ?")

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod control;
+mod faults;
 mod http;
 mod lifecycle;
+mod membership;
 mod meta;
 mod onion;
 mod over;

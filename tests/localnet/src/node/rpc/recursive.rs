@@ -74,12 +74,8 @@ pub(super) async fn run(node: &Node, change: &Change, raw: &Value) -> Answer {
         return refusal;
     }
     let raw = Bytes::from(raw.to_string());
-    let others: Vec<&NodeInfo> = node
-        .shared
-        .directory
-        .members(node.info.swarm_id)
-        .filter(|member| member.ed25519 != node.info.ed25519)
-        .collect();
+    let mut others = node.shared.directory.members(node.swarm_id());
+    others.retain(|member| member.ed25519 != node.info.ed25519);
     let forwards = join_all(
         others
             .iter()
