@@ -84,6 +84,7 @@ mod tests {
             }),
             content: Some(message::Content::Text(TextContent {
                 body: "a\u{1b}[31m\u{9b}\u{202e}\"ä".into(),
+                ..Default::default()
             })),
             ..ApiMessage::default()
         };

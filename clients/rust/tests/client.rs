@@ -86,7 +86,10 @@ async fn resumed(events: &mut EventStream) -> Ready {
 fn message(body: &str) -> SendMessageRequest {
     SendMessageRequest {
         recipient: BOB.into(),
-        text: Some(TextContent { body: body.into() }),
+        text: Some(TextContent {
+            body: body.into(),
+            ..Default::default()
+        }),
         ..SendMessageRequest::default()
     }
 }

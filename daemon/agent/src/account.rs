@@ -11,11 +11,14 @@ use tokio::task::JoinHandle;
 
 use crate::events::{Cursor, Hub};
 use crate::random::opaque_id;
-use crate::store::messages::{self, MessageRow, NewMessage};
+use crate::store::conversations::Edit;
+use crate::store::entries::{self, NewMessage};
+use crate::store::messages::{self, MessageRow};
 use crate::store::outbox::{self, NewItem, Purpose};
 use crate::store::tokens::{self, Earlier};
 use crate::store::{AccountDb, Meta, StoreError, conversations, events, received};
 use crate::sync::poller::Poller;
+use crate::sync::signal::Signals;
 use crate::sync::{self, Context};
 use crate::time::to_db;
 use crate::vault::VaultRecord;
@@ -61,16 +64,20 @@ impl Account {
             network,
             outbox_filled: Arc::new(Notify::new()),
             progress: Arc::default(),
+            signals: Signals::default(),
             stop,
         };
         if context.db.meta().account_id != context.account_id().to_string() {
             return Err(StoreError::WrongKey);
         }
+        // Before anything is served.
+        sync::expiry::sweep(&context).await?;
         let (hub, tail) = Hub::spawn(context.clone()).await?;
         let (poller, polling) = Poller::spawn(context.clone());
         let sending = tokio::spawn(sync::outbox::run(context.clone()));
+        let expiring = tokio::spawn(sync::expiry::run(context.clone()));
         let pruning = tokio::spawn(prune(context.clone()));
-        let tasks = Mutex::new(vec![tail, polling, sending, pruning]);
+        let tasks = Mutex::new(vec![tail, polling, sending, expiring, pruning]);
         Ok(Arc::new(Self {
             handle: handle.to_owned(),
             context,
@@ -235,19 +242,17 @@ async fn accept(
         author: own.to_string(),
         outgoing: true,
         sent_ms,
-        kind: messages::TEXT.to_owned(),
+        kind: messages::kind::TEXT.to_owned(),
         body: Some(body.clone()),
-        raw: None,
         send_state: messages::SENDING,
         sync_state: if to_self {
             messages::NONE
         } else {
             messages::SENDING
         },
-        stored: None,
-        expiry: (0, 0),
+        ..NewMessage::default()
     };
-    let added = messages::add(
+    let added = entries::add(
         &mut *connection,
         std::slice::from_ref(&message),
         network_now,
@@ -257,38 +262,33 @@ async fn accept(
     .ok_or(sqlx::Error::RowNotFound)?;
     let timestamp = u64::try_from(sent_ms).unwrap_or(0);
     let profile = (!name.is_empty()).then_some(name.as_str());
-    let item = |purpose, owner: AccountId, target: Option<&AccountId>, waiting| NewItem {
-        message: added.receive_seq,
+    let item = |purpose, owner: AccountId, target: Option<&AccountId>| NewItem {
+        message: Some(added.receive_seq),
+        conversation: Some(conversation.id),
         purpose,
+        kind: messages::kind::TEXT,
         owner: owner.to_string(),
         content: content::text(&body, timestamp, target, profile),
         sent_ms,
         ttl_ms: TTL_MS,
-        waiting,
     };
-    let items = if to_self {
-        vec![item(Purpose::Recipient, own, Some(&own), false)]
+    if to_self {
+        let note = item(Purpose::Recipient, own, Some(&own));
+        outbox::add(&mut *connection, &note, &[], network_now).await?;
     } else {
-        vec![
-            item(Purpose::Recipient, recipient, None, false),
-            item(Purpose::Sync, own, Some(&recipient), true),
-        ]
-    };
-    outbox::add(&mut *connection, &items, network_now).await?;
-    let change = conversations::Change {
-        id: conversation.id,
-        unread: 0,
-        display_name: None,
-    };
-    conversations::update(&mut *connection, &[change], network_now).await?;
-    let log = [
-        events::NewEvent::message_added(&conversation.public_id, &added.public_id),
-        events::NewEvent::conversation_changed(
-            &conversation.public_id,
-            &["last_message", "last_activity_time"],
-        ),
-    ];
-    events::append(&mut *connection, &log, network_now).await?;
+        let copy = item(Purpose::Sync, own, Some(&recipient));
+        let message = item(Purpose::Recipient, recipient, None);
+        outbox::add(&mut *connection, &message, &[copy], network_now).await?;
+    }
+    let added_event = events::NewEvent::message_added(&conversation.public_id, &added.public_id);
+    events::append(&mut *connection, &[added_event], network_now).await?;
+    // Writing accepts the other side, shows the conversation again and reads it (messages.md 6.2).
+    let mut edit = Edit::new(conversation);
+    edit.added(sent_ms, false, false);
+    edit.read_to(sent_ms);
+    edit.row.approved = true;
+    edit.row.priority = edit.row.priority.max(0);
+    conversations::save(&mut *connection, vec![edit], network_now).await?;
     let outcome = Earlier {
         message: added.public_id.clone(),
         cursor_seq,

@@ -13,7 +13,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn text(recipient: &str, body: String) -> anyhow::Result<v1::SendMessageRequest> {
     Ok(v1::SendMessageRequest {
         recipient: recipient.to_owned(),
-        text: Some(v1::TextContent { body }),
+        text: Some(v1::TextContent {
+            body,
+            ..Default::default()
+        }),
         client_token: new_client_token()?,
         ..Default::default()
     })
@@ -109,6 +112,7 @@ async fn shown(alice: &Client, bob: &Client, bob_id: &str, rounds: usize) -> any
                 if message.content
                     == Some(v1::message::Content::Text(v1::TextContent {
                         body: body.clone(),
+                        ..Default::default()
                     }))
                 {
                     break;

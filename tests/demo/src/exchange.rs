@@ -118,7 +118,10 @@ mod tests {
             direction: direction.into(),
             send_state: send.into(),
             sync_state: sync.into(),
-            content: Some(message::Content::Text(TextContent { body: body.into() })),
+            content: Some(message::Content::Text(TextContent {
+                body: body.into(),
+                ..Default::default()
+            })),
             ..Default::default()
         }
     }

@@ -154,6 +154,7 @@ fn answer_to(message: &Message) -> Option<SendMessageRequest> {
         recipient: message.author.clone(),
         text: Some(TextContent {
             body: answer_text(&text.body),
+            ..Default::default()
         }),
         client_token: format!("answer-{}", message.id),
         ..Default::default()
@@ -186,7 +187,10 @@ mod tests {
             id: "m1".into(),
             author: "05aa".into(),
             direction: direction.into(),
-            content: Some(message::Content::Text(TextContent { body: "hi".into() })),
+            content: Some(message::Content::Text(TextContent {
+                body: "hi".into(),
+                ..Default::default()
+            })),
             ..Default::default()
         };
         let answer = answer_to(&text(MessageDirection::Incoming)).unwrap();

@@ -157,6 +157,7 @@ impl Demo {
             recipient: bob.account_id.clone(),
             text: Some(TextContent {
                 body: self.exchange.question().to_owned(),
+                ..Default::default()
             }),
             client_token: new_client_token()?,
             ..Default::default()

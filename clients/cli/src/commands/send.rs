@@ -53,7 +53,10 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
     };
     let request = SendMessageRequest {
         recipient: args.recipient.to_string(),
-        text: Some(TextContent { body }),
+        text: Some(TextContent {
+            body,
+            ..Default::default()
+        }),
         client_token,
         ..SendMessageRequest::default()
     };

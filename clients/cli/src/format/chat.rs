@@ -1,7 +1,10 @@
 //! Messages as a chat log: the day on a line of its own, then time, who, state and text.
 
 use anstyle::Style;
-use sessiond_client::v1::{Message, MessageDirection, SendState, message::Content};
+use sessiond_client::v1::{
+    CallState, DataExtractionKind, DisappearingMode, DisappearingSetting, Message,
+    MessageDirection, SendState, message::Content,
+};
 
 use super::{
     id::id,
@@ -89,6 +92,25 @@ fn body(message: &Message) -> Vec<String> {
         Some(Content::Unsupported(it)) => {
             vec![format!("[not supported: {}]", safe::line(&it.kind))]
         }
+        Some(Content::Deleted(_)) => vec!["[deleted]".to_owned()],
+        Some(Content::CommunityInvitation(it)) => vec![format!(
+            "[invitation to {}: {}]",
+            safe::line(&it.name),
+            safe::line(&it.url)
+        )],
+        Some(Content::Call(it)) => vec![format!("[{}]", call(it.state()))],
+        Some(Content::DataExtraction(it)) => vec![
+            match it.kind() {
+                DataExtractionKind::Screenshot => "[took a screenshot]",
+                _ => "[saved a file]",
+            }
+            .to_owned(),
+        ],
+        Some(Content::RequestAccepted(_)) => vec!["[accepted your request]".to_owned()],
+        Some(Content::TimerChange(it)) => vec![timer_change(it.setting.as_ref())],
+        Some(Content::Gap(_)) => {
+            vec!["[messages may be missing here: this device was away for too long]".to_owned()]
+        }
         None if message.attachments.is_empty() => vec!["[empty]".to_owned()],
         None => Vec::new(),
     };
@@ -100,6 +122,28 @@ fn body(message: &Message) -> Vec<String> {
         )
     }));
     lines
+}
+
+fn call(state: CallState) -> &'static str {
+    match state {
+        CallState::Missed | CallState::Unspecified => "missed call",
+        CallState::MissedNeedsPermission => "missed call from somebody not accepted",
+        CallState::AnsweredElsewhere => "call answered on another device",
+        CallState::EndedElsewhere => "call ended on another device",
+        CallState::Outgoing => "call from another device",
+    }
+}
+
+fn timer_change(setting: Option<&DisappearingSetting>) -> String {
+    let Some(setting) = setting else {
+        return "[turned disappearing messages off]".to_owned();
+    };
+    let seconds = setting.timer.map_or(0, |timer| timer.seconds);
+    let after = match setting.mode() {
+        DisappearingMode::AfterRead => "being read",
+        _ => "being sent",
+    };
+    format!("[messages disappear {seconds} seconds after {after}]")
 }
 
 #[cfg(test)]
@@ -123,7 +167,10 @@ mod tests {
             .into(),
             send_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
             send_state: state.into(),
-            content: Some(Content::Text(TextContent { body: body.into() })),
+            content: Some(Content::Text(TextContent {
+                body: body.into(),
+                ..Default::default()
+            })),
             ..Message::default()
         }
     }

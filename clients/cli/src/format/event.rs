@@ -32,6 +32,18 @@ pub fn event(event: &Event, clock: &Clock, full: bool) -> String {
             format!("{id}  {who}{state}  {}", summary(message, TEXT_LIMIT))
         }
         Some(State::Conversation(conversation)) => with(conversation, full),
+        Some(State::Typing(it)) => format!(
+            "{}  {}",
+            id(&it.author, full),
+            if it.typing { "types" } else { "stopped" }
+        ),
+        Some(State::CallSignal(it)) => format!(
+            "{}  {}",
+            id(&it.author, full),
+            it.kind()
+                .as_str_name()
+                .trim_start_matches("CALL_SIGNAL_KIND_")
+        ),
         None if !event.message_id.is_empty() => id(&event.message_id, full),
         None => id(&event.conversation_id, full),
     };
@@ -68,6 +80,8 @@ fn kind(event: &Event) -> &'static str {
         EventKind::ConversationChanged => "conversation changed",
         EventKind::ConversationRemoved => "conversation removed",
         EventKind::AccountChanged => "account changed",
+        EventKind::Typing => "typing",
+        EventKind::CallSignal => "call",
         EventKind::Unspecified => "something new",
     }
 }
@@ -99,6 +113,7 @@ mod tests {
                 send_state: SendState::Sent.into(),
                 content: Some(Content::Text(TextContent {
                     body: "a\nb\u{202e}".into(),
+                    ..Default::default()
                 })),
                 ..Message::default()
             })),

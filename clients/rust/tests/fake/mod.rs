@@ -119,7 +119,10 @@ impl Fake {
             receive_time: time(1_700_000_001),
             send_state: SendState::None.into(),
             sync_state: SendState::None.into(),
-            content: Some(message::Content::Text(TextContent { body: body.into() })),
+            content: Some(message::Content::Text(TextContent {
+                body: body.into(),
+                ..Default::default()
+            })),
             ..Message::default()
         };
         self.change(|w| w.messages.push(message.clone()));
@@ -179,6 +182,7 @@ impl Fake {
             last_message: self.change(|w| w.messages.last().cloned()),
             last_activity_time: time(1_700_000_000),
             unread_count: 2,
+            ..Conversation::default()
         }
     }
 

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sessiond_proto::v1;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use super::join::join;
+use crate::convert;
 use crate::store::{AccountDb, StoreError, events};
 use crate::sync::Context;
+use crate::sync::signal::Signal;
 
 /// Events kept for live streams that fall behind; one that falls further behind reads pages instead.
 const LIVE: usize = 1_024;
@@ -18,7 +21,8 @@ pub(super) const PAGE: i64 = 200;
 /// An event on its way to live streams.
 #[derive(Clone)]
 pub(super) struct Live {
-    pub(super) seq: i64,
+    /// Place in the log; `None` for a signal, which has none.
+    pub(super) seq: Option<i64>,
     pub(super) event: Arc<v1::Event>,
 }
 
@@ -49,7 +53,8 @@ impl Hub {
             live,
             named: Mutex::new(HashMap::new()),
         });
-        let task = tokio::spawn(Arc::clone(&hub).follow(position));
+        let signals = hub.context.signals.listen();
+        let task = tokio::spawn(Arc::clone(&hub).follow(position, signals));
         Ok((hub, task))
     }
 
@@ -79,11 +84,23 @@ impl Hub {
         }
     }
 
-    async fn follow(self: Arc<Self>, mut position: i64) {
+    async fn follow(self: Arc<Self>, mut position: i64, mut signals: broadcast::Receiver<Signal>) {
         let mut committed = self.context.db.committed();
         loop {
             tokio::select! {
                 () = self.context.stopped() => break,
+                signal = signals.recv() => {
+                    match signal {
+                        Ok(signal) => drop(self.live.send(Live {
+                            seq: None,
+                            event: Arc::new(convert::signal(&signal)),
+                        })),
+                        // Too many at once: the oldest are lost, which is what a signal may be.
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => break,
+                    }
+                    continue;
+                }
                 changed = committed.changed() => if changed.is_err() { break },
             }
             // Without listeners nothing is joined; whoever comes later reads pages up to its own place.
@@ -112,7 +129,7 @@ impl Hub {
             for (row, event) in rows.iter().zip(joined) {
                 // An error means that the last listener has just gone.
                 drop(self.live.send(Live {
-                    seq: row.seq,
+                    seq: Some(row.seq),
                     event: Arc::new(event),
                 }));
             }

@@ -206,11 +206,11 @@ impl Feed {
     async fn follow(&mut self) -> Option<()> {
         loop {
             match self.live.recv().await {
-                Ok(live) if live.seq <= self.position => {}
+                Ok(Live { seq: Some(seq), .. }) if seq <= self.position => {}
                 // A gap means that nobody listened for a moment.
-                Ok(live) if live.seq > self.position + 1 => return Some(()),
+                Ok(Live { seq: Some(seq), .. }) if seq > self.position + 1 => return Some(()),
                 Ok(live) => {
-                    self.position = live.seq;
+                    self.position = live.seq.unwrap_or(self.position);
                     let event = v1::Event::clone(&live.event);
                     if !self.send(v1::subscribe_response::Item::Event(event)).await {
                         return None;

@@ -143,16 +143,26 @@ impl AccountDb {
     }
 }
 
+/// Scripts of the schema, in their order.
+pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "initial",
+        include_str!("../../migrations/account/0001_initial.sql"),
+    ),
+    (
+        2,
+        "kinds",
+        include_str!("../../migrations/account/0002_kinds.sql"),
+    ),
+];
+
 /// Boxed, because the compiler cannot see that the plain future is `Send`.
 fn migrate(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<(), StoreError>> {
     Box::pin(async move {
-        migrator(&[(
-            1,
-            "initial",
-            include_str!("../../migrations/account/0001_initial.sql"),
-        )])
-        .run_direct(None, connection, false)
-        .await?;
+        migrator(&MIGRATIONS)
+            .run_direct(None, connection, false)
+            .await?;
         Ok(())
     })
 }

@@ -1,4 +1,7 @@
 //! Conversations: finding, making, listing.
+//!
+//! A change is made on the row in memory ([`Edit`]) and written back with all others of the same transaction by
+//! [`save`], which keeps the aggregates exact (unread, mentions, newest message) and writes the events.
 
 use session_protocol::AccountId;
 use sqlx::SqliteConnection;
@@ -14,8 +17,11 @@ pub const ONE_TO_ONE: i64 = 1;
 /// See [`ONE_TO_ONE`].
 pub const NOTE_TO_SELF: i64 = 2;
 
+/// Value of `priority` for a conversation that is left out of the ordinary list; above 0 it is pinned.
+pub const HIDDEN: i64 = -1;
+
 /// A conversation as it is stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationRow {
     /// Internal number.
     pub id: i64,
@@ -27,27 +33,90 @@ pub struct ConversationRow {
     pub peer: String,
     /// Name the other side gave; may be empty.
     pub display_name: String,
+    /// Sent timestamp of the message that gave it, ms.
+    pub display_name_ms: i64,
+    /// Time of the profile it came with, seconds; 0: the profile had none.
+    pub profile_s: i64,
+    /// URL and key of the other side's picture.
+    pub picture: Option<(String, Vec<u8>)>,
+    /// Name the user gave; may be empty.
+    pub nickname: String,
+    /// We accepted them.
+    pub approved: bool,
+    /// They accepted us, or wrote.
+    pub approved_me: bool,
+    /// All they send is dropped.
+    pub blocked: bool,
+    /// [`HIDDEN`], 0, or above 0: pinned.
+    pub priority: i64,
+    /// 0 default, 1 all, 2 none, 3 mentions only.
+    pub notify_mode: i64,
+    /// ms.
+    pub mute_until_ms: i64,
+    /// Everything sent up to then is read, ms. Only moves on.
+    pub last_read_ms: i64,
+    /// Shown as unread although all is read.
+    pub marked_unread: bool,
+    /// Own disappearing setting: type and seconds.
+    pub expiry: (i64, i64),
+    /// The other side's, last seen: type and seconds, and the sent timestamp it was seen with.
+    pub peer_expiry: (i64, i64, i64),
+    /// Nothing sent up to then comes back, ms.
+    pub cleared_before_ms: i64,
     /// `receive_seq` of the newest message.
     pub last_message: Option<i64>,
-    /// ms.
+    /// ms; 0: nothing ever happened in it.
     pub last_activity_ms: i64,
-    /// Received and not read.
+    /// Messages that count, sent after the read position.
     pub unread: i64,
+    /// Those of them that mention us.
+    pub unread_mentions: i64,
 }
 
-const COLUMNS: &str = "SELECT id, public_id, kind, peer, display_name, last_message, last_activity_ms, unread \
-     FROM conversation ";
+impl ConversationRow {
+    /// Whether the other side waits to be accepted (messages.md 6.7).
+    pub fn is_request(&self) -> bool {
+        self.kind == ONE_TO_ONE
+            && self.approved_me
+            && !self.approved
+            && !self.blocked
+            && self.priority != HIDDEN
+            && self.last_activity_ms > 0
+    }
+}
+
+const COLUMNS: &str = "SELECT id, public_id, kind, peer, display_name, display_name_ms, profile_s, picture_url, \
+     picture_key, nickname, approved, approved_me, blocked, priority, notify_mode, mute_until_ms, last_read_ms, \
+     marked_unread, expiry_type, expiry_timer_s, peer_expiry_type, peer_expiry_timer_s, peer_expiry_ms, \
+     cleared_before_ms, last_message, last_activity_ms, unread, unread_mentions FROM conversation ";
 
 fn row(row: &SqliteRow) -> Result<ConversationRow, sqlx::Error> {
+    let url: Option<String> = row.try_get(7)?;
     Ok(ConversationRow {
         id: row.try_get(0)?,
         public_id: row.try_get(1)?,
         kind: row.try_get(2)?,
         peer: row.try_get(3)?,
         display_name: row.try_get(4)?,
-        last_message: row.try_get(5)?,
-        last_activity_ms: row.try_get(6)?,
-        unread: row.try_get(7)?,
+        display_name_ms: row.try_get(5)?,
+        profile_s: row.try_get(6)?,
+        picture: url.zip(row.try_get::<Option<Vec<u8>>, _>(8)?),
+        nickname: row.try_get(9)?,
+        approved: row.try_get(10)?,
+        approved_me: row.try_get(11)?,
+        blocked: row.try_get(12)?,
+        priority: row.try_get(13)?,
+        notify_mode: row.try_get(14)?,
+        mute_until_ms: row.try_get(15)?,
+        last_read_ms: row.try_get(16)?,
+        marked_unread: row.try_get(17)?,
+        expiry: (row.try_get(18)?, row.try_get(19)?),
+        peer_expiry: (row.try_get(20)?, row.try_get(21)?, row.try_get(22)?),
+        cleared_before_ms: row.try_get(23)?,
+        last_message: row.try_get(24)?,
+        last_activity_ms: row.try_get(25)?,
+        unread: row.try_get(26)?,
+        unread_mentions: row.try_get(27)?,
     })
 }
 
@@ -87,11 +156,30 @@ pub async fn by_ids(
     select_in(connection, "public_id", ids).await
 }
 
-async fn select_in(
+/// Several conversations by the other side, in no particular order.
+pub async fn by_peers(
+    connection: &mut SqliteConnection,
+    peers: &[String],
+) -> Result<Vec<ConversationRow>, StoreError> {
+    select_in(connection, "peer", peers).await
+}
+
+/// Several conversations by internal number, in no particular order.
+pub async fn by_numbers(
+    connection: &mut SqliteConnection,
+    numbers: &[i64],
+) -> Result<Vec<ConversationRow>, StoreError> {
+    select_in(connection, "id", numbers).await
+}
+
+async fn select_in<'q, T>(
     connection: &mut SqliteConnection,
     column: &'static str,
-    values: &[String],
-) -> Result<Vec<ConversationRow>, StoreError> {
+    values: &[T],
+) -> Result<Vec<ConversationRow>, StoreError>
+where
+    T: Clone + Send + sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite> + 'q,
+{
     if values.is_empty() {
         return Ok(Vec::new());
     }
@@ -133,7 +221,7 @@ pub async fn ensure(
     peers: &[String],
     now_ms: i64,
 ) -> Result<Vec<ConversationRow>, StoreError> {
-    let mut found = select_in(&mut *connection, "peer", peers).await?;
+    let mut found = by_peers(&mut *connection, peers).await?;
     let mut missing: Vec<&String> = peers
         .iter()
         .filter(|peer| !found.iter().any(|row| row.peer == **peer))
@@ -163,7 +251,7 @@ pub async fn ensure(
         values
             .push_bind("")
             .push_bind(0_i64)
-            .push_bind(now_ms)
+            .push_bind(0_i64)
             .push_bind(now_ms);
         fresh.push(id);
     });
@@ -177,48 +265,189 @@ pub async fn ensure(
     Ok(found)
 }
 
-/// What a set of new messages changes in their conversation.
+/// A conversation that is being changed.
 #[derive(Clone, Debug)]
-pub struct Change {
-    /// Internal number.
-    pub id: i64,
-    /// Received messages added.
-    pub unread: i64,
-    /// Name the other side gave in the newest of them, and its sent timestamp.
-    pub display_name: Option<(String, i64)>,
+pub struct Edit {
+    before: ConversationRow,
+    /// As it shall be. [`save`] overwrites `last_message` and `last_activity_ms`, and the counts with `recount`.
+    pub row: ConversationRow,
+    /// Messages were added, changed or removed: the newest one is looked up.
+    pub messages: bool,
+    /// The counts are counted again instead of taken from `row`.
+    pub recount: bool,
 }
 
-/// Brings the aggregates of conversations up to date after messages were added: one statement for all.
-pub async fn update(
+impl Edit {
+    /// No change yet.
+    pub fn new(row: ConversationRow) -> Self {
+        Self {
+            before: row.clone(),
+            row,
+            messages: false,
+            recount: false,
+        }
+    }
+
+    /// A message of ours or theirs was added: sent when, whether it counts as unread, whether it mentions us.
+    pub fn added(&mut self, sent_ms: i64, counts: bool, mentions_me: bool) {
+        self.messages = true;
+        if counts && sent_ms > self.row.last_read_ms {
+            self.row.unread += 1;
+            self.row.unread_mentions += i64::from(mentions_me);
+        }
+    }
+
+    /// Messages were removed or emptied.
+    pub fn removed(&mut self) {
+        self.messages = true;
+        self.recount = true;
+    }
+
+    /// Moves the read position on, never back, and takes an "unread" mark off.
+    pub fn read_to(&mut self, sent_ms: i64) {
+        self.row.marked_unread = false;
+        if sent_ms > self.row.last_read_ms {
+            self.row.last_read_ms = sent_ms;
+            self.recount = true;
+        }
+    }
+
+    fn is_touched(&self) -> bool {
+        self.messages || self.recount || self.row != self.before
+    }
+
+    /// Names of the API's fields that differ.
+    fn fields(&self) -> Vec<&'static str> {
+        let (old, new) = (&self.before, &self.row);
+        let mut fields = Vec::new();
+        let mut differs = |differs: bool, name| {
+            if differs {
+                fields.push(name);
+            }
+        };
+        differs(
+            self.messages || old.last_message != new.last_message,
+            "last_message",
+        );
+        differs(
+            old.last_activity_ms != new.last_activity_ms,
+            "last_activity_time",
+        );
+        differs(old.unread != new.unread, "unread_count");
+        differs(
+            old.unread_mentions != new.unread_mentions,
+            "unread_mention_count",
+        );
+        differs(old.marked_unread != new.marked_unread, "marked_unread");
+        differs(old.last_read_ms != new.last_read_ms, "last_read_time");
+        differs(old.display_name != new.display_name, "display_name");
+        differs(old.nickname != new.nickname, "nickname");
+        differs(old.approved != new.approved, "approved");
+        differs(old.approved_me != new.approved_me, "approved_me");
+        differs(old.is_request() != new.is_request(), "request");
+        differs(old.blocked != new.blocked, "blocked");
+        differs(
+            (old.priority == HIDDEN) != (new.priority == HIDDEN),
+            "hidden",
+        );
+        differs(old.priority.max(0) != new.priority.max(0), "pin_priority");
+        differs(old.notify_mode != new.notify_mode, "notify_mode");
+        differs(old.mute_until_ms != new.mute_until_ms, "mute_until_time");
+        differs(old.expiry != new.expiry, "disappearing");
+        let setting = |row: &ConversationRow| (row.peer_expiry.0, row.peer_expiry.1);
+        differs(setting(old) != setting(new), "peer_disappearing");
+        fields
+    }
+}
+
+/// Writes changed conversations with one statement and an event each.
+pub async fn save(
     connection: &mut SqliteConnection,
-    changes: &[Change],
+    edits: Vec<Edit>,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    if changes.is_empty() {
+    let mut edits: Vec<Edit> = edits.into_iter().filter(Edit::is_touched).collect();
+    if edits.is_empty() {
         return Ok(());
     }
-    let mut query = QueryBuilder::<Sqlite>::new("WITH change (id, unread, name, name_ms) AS (");
-    query.push_values(changes, |mut values, change| {
-        let (name, name_ms) = change.display_name.clone().unwrap_or_default();
+    edits.sort_by_key(|edit| edit.row.id);
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "WITH new (id, display_name, display_name_ms, profile_s, picture_url, picture_key, nickname, approved,
+             approved_me, blocked, priority, notify_mode, mute_until_ms, last_read_ms, marked_unread,
+             expiry_type, expiry_timer_s, peer_expiry_type, peer_expiry_timer_s, peer_expiry_ms,
+             cleared_before_ms, unread, unread_mentions, messages, recount) AS (",
+    );
+    query.push_values(&edits, |mut values, edit| {
+        let row = &edit.row;
+        let (url, key) = row.picture.clone().unzip();
         values
-            .push_bind(change.id)
-            .push_bind(change.unread)
-            .push_bind(name)
-            .push_bind(name_ms);
+            .push_bind(row.id)
+            .push_bind(row.display_name.clone())
+            .push_bind(row.display_name_ms)
+            .push_bind(row.profile_s)
+            .push_bind(url)
+            .push_bind(key)
+            .push_bind(row.nickname.clone())
+            .push_bind(row.approved)
+            .push_bind(row.approved_me)
+            .push_bind(row.blocked)
+            .push_bind(row.priority)
+            .push_bind(row.notify_mode)
+            .push_bind(row.mute_until_ms)
+            .push_bind(row.last_read_ms)
+            .push_bind(row.marked_unread)
+            .push_bind(row.expiry.0)
+            .push_bind(row.expiry.1)
+            .push_bind(row.peer_expiry.0)
+            .push_bind(row.peer_expiry.1)
+            .push_bind(row.peer_expiry.2)
+            .push_bind(row.cleared_before_ms)
+            .push_bind(row.unread)
+            .push_bind(row.unread_mentions)
+            .push_bind(edit.messages)
+            .push_bind(edit.recount);
     });
     query.push(
         ") UPDATE conversation SET
-             unread = conversation.unread + change.unread,
-             display_name = CASE WHEN change.name_ms > display_name_ms
-                                 THEN change.name ELSE display_name END,
-             display_name_ms = max(display_name_ms, change.name_ms),
-             last_message = (SELECT receive_seq FROM message
-                             WHERE message.conversation = conversation.id
-                             ORDER BY order_ms DESC, receive_seq DESC LIMIT 1),
-             last_activity_ms = ",
+             display_name = new.display_name, display_name_ms = new.display_name_ms, profile_s = new.profile_s,
+             picture_url = new.picture_url, picture_key = new.picture_key, nickname = new.nickname,
+             approved = new.approved, approved_me = new.approved_me, blocked = new.blocked,
+             priority = new.priority, notify_mode = new.notify_mode, mute_until_ms = new.mute_until_ms,
+             last_read_ms = new.last_read_ms, marked_unread = new.marked_unread,
+             expiry_type = new.expiry_type, expiry_timer_s = new.expiry_timer_s,
+             peer_expiry_type = new.peer_expiry_type, peer_expiry_timer_s = new.peer_expiry_timer_s,
+             peer_expiry_ms = new.peer_expiry_ms, cleared_before_ms = new.cleared_before_ms,
+             unread = CASE WHEN new.recount THEN
+                 (SELECT count(*) FROM message m WHERE m.conversation = new.id AND m.counts = 1
+                  AND m.sent_ms > new.last_read_ms) ELSE new.unread END,
+             unread_mentions = CASE WHEN new.recount THEN
+                 (SELECT coalesce(sum(m.mentions_me), 0) FROM message m WHERE m.conversation = new.id
+                  AND m.counts = 1 AND m.sent_ms > new.last_read_ms) ELSE new.unread_mentions END,
+             last_message = CASE WHEN new.messages THEN
+                 (SELECT m.receive_seq FROM message m WHERE m.conversation = new.id AND m.kind <> 'GAP'
+                  ORDER BY m.order_ms DESC, m.receive_seq DESC LIMIT 1) ELSE last_message END,
+             last_activity_ms = CASE WHEN new.messages THEN max(last_activity_ms, coalesce(
+                 (SELECT m.order_ms FROM message m WHERE m.conversation = new.id AND m.kind <> 'GAP'
+                  ORDER BY m.order_ms DESC, m.receive_seq DESC LIMIT 1), 0)) ELSE last_activity_ms END
+         FROM new WHERE conversation.id = new.id
+         RETURNING id, unread, unread_mentions, last_message, last_activity_ms",
     );
-    query.push_bind(now_ms);
-    query.push(" FROM change WHERE conversation.id = change.id");
-    query.build().execute(connection).await?;
-    Ok(())
+    for found in query.build().fetch_all(&mut *connection).await? {
+        let id: i64 = found.try_get(0)?;
+        if let Ok(place) = edits.binary_search_by_key(&id, |edit| edit.row.id)
+            && let Some(edit) = edits.get_mut(place)
+        {
+            edit.row.unread = found.try_get(1)?;
+            edit.row.unread_mentions = found.try_get(2)?;
+            edit.row.last_message = found.try_get(3)?;
+            edit.row.last_activity_ms = found.try_get(4)?;
+        }
+    }
+    let log: Vec<NewEvent> = edits
+        .iter()
+        .map(|edit| (edit, edit.fields()))
+        .filter(|(_, fields)| !fields.is_empty())
+        .map(|(edit, fields)| NewEvent::conversation_changed(&edit.row.public_id, &fields))
+        .collect();
+    events::append(connection, &log, now_ms).await
 }

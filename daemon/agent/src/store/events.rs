@@ -59,6 +59,11 @@ impl NewEvent {
         Self::new(kind::MESSAGE_CHANGED, conversation, message, fields)
     }
 
+    /// A message is gone.
+    pub fn message_removed(conversation: &str, message: &str) -> Self {
+        Self::new(kind::MESSAGE_REMOVED, conversation, message, &[])
+    }
+
     /// A conversation was added.
     pub fn conversation_added(conversation: &str) -> Self {
         Self::new(kind::CONVERSATION_ADDED, conversation, "", &[])

@@ -1,11 +1,14 @@
-//! Messages: adding, reading pages, following their state.
+//! Messages as they are read: one, several, pages. Each comes with everything the API shows of it: attachments,
+//! reactions, the call it records, the message it quotes. [`super::entries`] adds them.
+//!
+//! Every read leaves out what has disappeared by now (design.md promise 3).
 
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::StoreError;
-use super::events::{self, NewEvent};
+use super::details::{self, AttachmentRow, ReactionRow};
 
 /// Values of `send_state` and `sync_state`: those of the API's `SendState`.
 pub const NONE: i64 = 1;
@@ -16,8 +19,39 @@ pub const SENT: i64 = 3;
 /// See [`NONE`].
 pub const FAILED: i64 = 4;
 
-/// Value of `kind` for plain text.
-pub const TEXT: &str = "TEXT";
+/// Values of `kind`. Every other value names a kind that this version does not understand and keeps as bytes.
+pub mod kind {
+    /// Text, or nothing but attachments.
+    pub const TEXT: &str = "TEXT";
+    /// An invitation to a community.
+    pub const COMMUNITY_INVITATION: &str = "COMMUNITY_INVITATION";
+    /// A call; its state is in table `call`.
+    pub const CALL: &str = "CALL";
+    /// The other side kept something; `detail` is the API's `DataExtractionKind`, `detail_ms` the media's sent timestamp.
+    pub const DATA_EXTRACTION: &str = "DATA_EXTRACTION";
+    /// The other side accepted our first message.
+    pub const REQUEST_ACCEPTED: &str = "REQUEST_ACCEPTED";
+    /// The author changed its disappearing setting; the new one is the message's own.
+    pub const TIMER_CHANGE: &str = "TIMER_CHANGE";
+    /// Messages may be missing; from `detail_ms` until `sent_ms`.
+    pub const GAP: &str = "GAP";
+}
+
+/// Values of `expiry_type`.
+pub const AFTER_READ: i64 = 1;
+/// See [`AFTER_READ`].
+pub const AFTER_SEND: i64 = 2;
+
+/// Reference to another message of the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuoteRow {
+    /// Account ID.
+    pub author: String,
+    /// ms.
+    pub sent_ms: i64,
+    /// Opaque id, when the message is here.
+    pub message: Option<String>,
+}
 
 /// A message as it is stored.
 #[derive(Clone, Debug)]
@@ -28,7 +62,7 @@ pub struct MessageRow {
     pub public_id: String,
     /// Opaque id of its conversation.
     pub conversation: String,
-    /// Account ID.
+    /// Account ID; empty for an entry of the agent's own.
     pub author: String,
     /// Written by this account.
     pub outgoing: bool,
@@ -38,7 +72,7 @@ pub struct MessageRow {
     pub received_ms: i64,
     /// The earlier of the two: messages are ordered by it.
     pub order_ms: i64,
-    /// [`TEXT`] or the name of a kind that is not supported.
+    /// See [`kind`].
     pub kind: String,
     /// Text.
     pub body: Option<String>,
@@ -48,17 +82,66 @@ pub struct MessageRow {
     pub sync_state: i64,
     /// UPPER_SNAKE reason, or empty.
     pub failure: String,
-    /// Marked as read, or own.
+    /// Passed by the read position, or own.
     pub read: bool,
+    /// Type and seconds of the disappearing timer; zeros: none.
+    pub expiry: (i64, i64),
     /// When it disappears, ms.
     pub expires_at: Option<i64>,
+    /// Nothing but author and time is left.
+    pub deleted: bool,
+    /// It mentions this account.
+    pub mentions_me: bool,
+    /// What it answers.
+    pub quote: Option<QuoteRow>,
+    /// URL and title of a link preview.
+    pub preview: Option<(String, String)>,
+    /// URL and name of a community.
+    pub invitation: Option<(String, String)>,
+    /// Depends on the kind.
+    pub detail: i64,
+    /// ms, depends on the kind.
+    pub detail_ms: i64,
+    /// When the recipient says to have read it, ms; 0: it does not.
+    pub read_by_peer_ms: i64,
+    /// UUID and state of the call it records.
+    pub call: Option<(String, i64)>,
+    /// In their order.
+    pub attachments: Vec<AttachmentRow>,
+    /// By emoji in the order of first use, then by author.
+    pub reactions: Vec<ReactionRow>,
 }
 
 const COLUMNS: &str = "SELECT m.receive_seq, m.public_id, c.public_id, m.author, m.outgoing, \
      m.sent_ms, m.received_ms, m.order_ms, m.kind, m.body, m.send_state, m.sync_state, m.failure, \
-     m.read, m.expires_at FROM message m JOIN conversation c ON c.id = m.conversation ";
+     m.outgoing OR m.sent_ms <= c.last_read_ms, m.expiry_type, m.expiry_timer_s, m.expires_at, m.deleted, \
+     m.mentions_me, m.quote_author, m.quote_sent_ms, q.public_id, q.expires_at, m.preview_url, m.preview_title, \
+     m.invitation_url, m.invitation_name, m.detail, m.detail_ms, m.read_by_peer_ms, k.uuid, k.state \
+     FROM message m JOIN conversation c ON c.id = m.conversation \
+     LEFT JOIN message q ON q.conversation = m.conversation AND q.author = m.quote_author \
+         AND q.sent_ms = m.quote_sent_ms \
+     LEFT JOIN call k ON k.message = m.receive_seq ";
 
-fn row(row: &SqliteRow) -> Result<MessageRow, sqlx::Error> {
+fn row(row: &SqliteRow, now_ms: i64) -> Result<MessageRow, sqlx::Error> {
+    let quote = match row.try_get::<Option<String>, _>(19)? {
+        Some(author) => {
+            let gone = row.try_get::<Option<i64>, _>(22)?;
+            let message = row.try_get::<Option<String>, _>(21)?;
+            Some(QuoteRow {
+                author,
+                sent_ms: row.try_get(20)?,
+                message: message.filter(|_| gone.is_none_or(|at| at > now_ms)),
+            })
+        }
+        None => None,
+    };
+    let pair = |first: usize, second: usize| -> Result<Option<(String, String)>, sqlx::Error> {
+        let head: Option<String> = row.try_get(first)?;
+        let tail: Option<String> = row.try_get(second)?;
+        Ok(head.map(|head| (head, tail.unwrap_or_default())))
+    };
+    let call: Option<String> = row.try_get(30)?;
+    let state: Option<i64> = row.try_get(31)?;
     Ok(MessageRow {
         receive_seq: row.try_get(0)?,
         public_id: row.try_get(1)?,
@@ -74,103 +157,20 @@ fn row(row: &SqliteRow) -> Result<MessageRow, sqlx::Error> {
         sync_state: row.try_get(11)?,
         failure: row.try_get(12)?,
         read: row.try_get(13)?,
-        expires_at: row.try_get(14)?,
+        expiry: (row.try_get(14)?, row.try_get(15)?),
+        expires_at: row.try_get(16)?,
+        deleted: row.try_get(17)?,
+        mentions_me: row.try_get(18)?,
+        quote,
+        preview: pair(23, 24)?,
+        invitation: pair(25, 26)?,
+        detail: row.try_get(27)?,
+        detail_ms: row.try_get(28)?,
+        read_by_peer_ms: row.try_get(29)?,
+        call: call.zip(state),
+        attachments: Vec::new(),
+        reactions: Vec::new(),
     })
-}
-
-/// A message to be added.
-#[derive(Clone, Debug)]
-pub struct NewMessage {
-    /// Opaque id.
-    pub public_id: String,
-    /// Internal number of its conversation.
-    pub conversation: i64,
-    /// Account ID.
-    pub author: String,
-    /// Written by this account.
-    pub outgoing: bool,
-    /// ms, as the author says.
-    pub sent_ms: i64,
-    /// [`TEXT`] or the name of a kind that is not supported.
-    pub kind: String,
-    /// Text.
-    pub body: Option<String>,
-    /// Content of a kind that is not supported.
-    pub raw: Option<Vec<u8>>,
-    /// See [`NONE`].
-    pub send_state: i64,
-    /// See [`NONE`].
-    pub sync_state: i64,
-    /// Name of the stored copy in the own swarm and when the swarm drops it, ms.
-    pub stored: Option<(String, i64)>,
-    /// Type and seconds of a disappearing timer.
-    pub expiry: (i64, i64),
-}
-
-/// A message that was added.
-pub struct Added {
-    /// Place in the order of arrival.
-    pub receive_seq: i64,
-    /// Opaque id.
-    pub public_id: String,
-}
-
-/// Adds messages with one statement. One that is there already (same conversation, author and sent timestamp) is left
-/// out and not returned.
-pub async fn add(
-    connection: &mut SqliteConnection,
-    messages: &[NewMessage],
-    now_ms: i64,
-) -> Result<Vec<Added>, StoreError> {
-    if messages.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO message
-         (public_id, conversation, author, outgoing, sent_ms, received_ms, order_ms, kind, body, raw,
-          send_state, sync_state, read, hash, server_expiry_ms, expiry_type, expiry_timer_s,
-          wire_version) ",
-    );
-    query.push_values(messages, |mut values, message| {
-        let (hash, expiry) = message.stored.clone().unzip();
-        values
-            .push_bind(message.public_id.clone())
-            .push_bind(message.conversation);
-        values
-            .push_bind(message.author.clone())
-            .push_bind(message.outgoing);
-        values.push_bind(message.sent_ms).push_bind(now_ms);
-        values
-            .push_bind(message.sent_ms.min(now_ms))
-            .push_bind(message.kind.clone());
-        values
-            .push_bind(message.body.clone())
-            .push_bind(message.raw.clone());
-        values
-            .push_bind(message.send_state)
-            .push_bind(message.sync_state);
-        values
-            .push_bind(message.outgoing)
-            .push_bind(hash)
-            .push_bind(expiry);
-        values
-            .push_bind(message.expiry.0)
-            .push_bind(message.expiry.1)
-            .push_bind(1_i64);
-    });
-    query.push(" ON CONFLICT (conversation, author, sent_ms) DO NOTHING");
-    query.push(" RETURNING receive_seq, public_id");
-    let rows = query.build().fetch_all(connection).await?;
-    let added = rows
-        .iter()
-        .map(|row| {
-            Ok(Added {
-                receive_seq: row.try_get(0)?,
-                public_id: row.try_get(1)?,
-            })
-        })
-        .collect::<Result<_, sqlx::Error>>()?;
-    Ok(added)
 }
 
 /// One message, unless it has disappeared by `now_ms`.
@@ -199,11 +199,9 @@ pub async fn by_ids(
     for id in ids {
         list.push_bind(id.clone());
     }
-    query
-        .push(") AND (m.expires_at IS NULL OR m.expires_at > ")
-        .push_bind(now_ms)
-        .push(")");
-    fetch(connection, query).await
+    query.push(")");
+    not_gone(&mut query, now_ms);
+    fetch(connection, query, now_ms).await
 }
 
 /// Several messages by place of arrival, in no particular order.
@@ -221,11 +219,9 @@ pub async fn by_receive_seqs(
     for seq in seqs {
         list.push_bind(*seq);
     }
-    query
-        .push(") AND (m.expires_at IS NULL OR m.expires_at > ")
-        .push_bind(now_ms)
-        .push(")");
-    fetch(connection, query).await
+    query.push(")");
+    not_gone(&mut query, now_ms);
+    fetch(connection, query, now_ms).await
 }
 
 /// Place of a message in its conversation's order.
@@ -253,69 +249,33 @@ pub async fn page(
             .push_bind(receive_seq)
             .push(")");
     }
-    query
-        .push(" AND (m.expires_at IS NULL OR m.expires_at > ")
-        .push_bind(now_ms)
-        .push(")");
+    not_gone(&mut query, now_ms);
     query.push(if newest_first {
         " ORDER BY m.order_ms DESC, m.receive_seq DESC LIMIT "
     } else {
         " ORDER BY m.order_ms, m.receive_seq LIMIT "
     });
     query.push_bind(limit);
-    fetch(connection, query).await
+    fetch(connection, query, now_ms).await
+}
+
+fn not_gone(query: &mut QueryBuilder<Sqlite>, now_ms: i64) {
+    query
+        .push(" AND (m.expires_at IS NULL OR m.expires_at > ")
+        .push_bind(now_ms)
+        .push(")");
 }
 
 async fn fetch(
     connection: &mut SqliteConnection,
     mut query: QueryBuilder<Sqlite>,
-) -> Result<Vec<MessageRow>, StoreError> {
-    let rows = query.build().fetch_all(connection).await?;
-    Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
-}
-
-/// A change in how far a message has come.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// New `send_state`.
-    pub send_state: Option<i64>,
-    /// New `sync_state`.
-    pub sync_state: Option<i64>,
-    /// Why it failed.
-    pub failure: Option<&'static str>,
-    /// Name of the stored copy in the own swarm and when the swarm drops it, ms.
-    pub stored: Option<(String, i64)>,
-}
-
-/// Applies a change and writes its event.
-pub async fn progress(
-    connection: &mut SqliteConnection,
-    receive_seq: i64,
-    change: &Progress,
     now_ms: i64,
-) -> Result<(), StoreError> {
-    let (hash, expiry) = change.stored.clone().unzip();
-    let row = sqlx::query(
-        "UPDATE message SET send_state = coalesce(?, send_state),
-             sync_state = coalesce(?, sync_state), failure = coalesce(?, failure),
-             hash = coalesce(?, hash), server_expiry_ms = coalesce(?, server_expiry_ms)
-         WHERE receive_seq = ?
-         RETURNING public_id, (SELECT public_id FROM conversation WHERE id = message.conversation)",
-    )
-    .bind(change.send_state)
-    .bind(change.sync_state)
-    .bind(change.failure)
-    .bind(hash)
-    .bind(expiry)
-    .bind(receive_seq)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some(row) = row else { return Ok(()) };
-    let (message, conversation): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    let mut fields = Vec::new();
-    fields.extend(change.send_state.map(|_| "send_state"));
-    fields.extend(change.sync_state.map(|_| "sync_state"));
-    fields.extend(change.failure.map(|_| "failure_reason"));
-    let event = NewEvent::message_changed(&conversation, &message, &fields);
-    events::append(connection, &[event], now_ms).await
+) -> Result<Vec<MessageRow>, StoreError> {
+    let rows = query.build().fetch_all(&mut *connection).await?;
+    let mut rows = rows
+        .iter()
+        .map(|found| row(found, now_ms))
+        .collect::<Result<Vec<_>, _>>()?;
+    details::load(connection, &mut rows).await?;
+    Ok(rows)
 }

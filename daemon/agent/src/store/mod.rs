@@ -8,7 +8,10 @@
 pub mod account_db;
 pub mod conversations;
 pub mod daemon_db;
+pub mod details;
+pub mod entries;
 pub mod events;
+pub mod expiry;
 pub mod messages;
 pub mod outbox;
 pub mod received;

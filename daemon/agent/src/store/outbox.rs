@@ -30,10 +30,14 @@ impl Purpose {
 
 /// An item to be added.
 pub struct NewItem {
-    /// `receive_seq` of its message.
-    pub message: i64,
+    /// `receive_seq` of its message; `None` for what belongs to none.
+    pub message: Option<i64>,
+    /// Internal number of the conversation whose order it keeps.
+    pub conversation: Option<i64>,
     /// What it is for.
     pub purpose: Purpose,
+    /// What it carries: UPPER_SNAKE, for whoever looks into the outbox.
+    pub kind: &'static str,
     /// Account ID whose swarm gets it.
     pub owner: String,
     /// Serialised Content.
@@ -42,40 +46,49 @@ pub struct NewItem {
     pub sent_ms: i64,
     /// How long it is stored, ms.
     pub ttl_ms: i64,
-    /// Wait until the item for the recipient is done.
-    pub waiting: bool,
 }
 
-/// Adds items for one message. All go to namespace 0.
+/// Adds an item and those that wait until it is stored. All go to namespace 0.
 pub async fn add(
     connection: &mut SqliteConnection,
-    items: &[NewItem],
+    item: &NewItem,
+    followers: &[NewItem],
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let waiting = count(&mut *connection).await?;
     if waiting >= CAPACITY {
         return Err(StoreError::OutboxFull(waiting));
     }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO outbox (message, purpose, owner, namespace, content, sent_ms, ttl_ms,
-                             created_ms, waiting) ",
-    );
-    query.push_values(items, |mut values, item| {
-        values
-            .push_bind(item.message)
-            .push_bind(item.purpose.to_db());
-        values
-            .push_bind(item.owner.clone())
-            .push_bind(0_i64)
-            .push_bind(item.content.clone());
-        values
-            .push_bind(item.sent_ms)
-            .push_bind(item.ttl_ms)
-            .push_bind(now_ms);
-        values.push_bind(item.waiting);
-    });
-    query.build().execute(connection).await?;
+    let leader = insert(&mut *connection, item, None, now_ms).await?;
+    for follower in followers {
+        insert(&mut *connection, follower, Some(leader), now_ms).await?;
+    }
     Ok(())
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    item: &NewItem,
+    follows: Option<i64>,
+    now_ms: i64,
+) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(
+        "INSERT INTO outbox (message, conversation, purpose, kind, owner, namespace, content, sent_ms,
+                             ttl_ms, created_ms, follows)
+         VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) RETURNING id",
+    )
+    .bind(item.message)
+    .bind(item.conversation)
+    .bind(item.purpose.to_db())
+    .bind(item.kind)
+    .bind(&item.owner)
+    .bind(&item.content)
+    .bind(item.sent_ms)
+    .bind(item.ttl_ms)
+    .bind(now_ms)
+    .bind(follows)
+    .fetch_one(connection)
+    .await?)
 }
 
 /// How many items wait.
@@ -157,8 +170,8 @@ pub async fn seal(connection: &mut SqliteConnection, items: &[Sealed]) -> Result
 pub struct Due {
     /// Number of the item.
     pub id: i64,
-    /// `receive_seq` of its message.
-    pub message: i64,
+    /// `receive_seq` of its message; `None` for what belongs to none.
+    pub message: Option<i64>,
     /// What it is for.
     pub purpose: Purpose,
     /// Account ID whose swarm gets it.
@@ -175,7 +188,8 @@ pub struct Due {
     pub attempts: i64,
 }
 
-/// Sealed items that are due, oldest first.
+/// Sealed items that are due, oldest first. One that waits for its next attempt holds back those behind it in the same
+/// conversation and swarm, so that their order is kept.
 pub async fn due(
     connection: &mut SqliteConnection,
     now_ms: i64,
@@ -183,8 +197,11 @@ pub async fn due(
 ) -> Result<Vec<Due>, StoreError> {
     let rows = sqlx::query(
         "SELECT id, message, purpose, owner, sealed, hash, ttl_ms, created_ms, attempts
-         FROM outbox WHERE waiting = 0 AND next_attempt_ms <= ? AND sealed IS NOT NULL
-         ORDER BY id LIMIT ?",
+         FROM outbox o WHERE follows IS NULL AND next_attempt_ms <= ?1 AND sealed IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.conversation = o.conversation
+                             AND e.owner = o.owner AND e.id < o.id AND e.follows IS NULL
+                             AND e.next_attempt_ms > ?1)
+         ORDER BY id LIMIT ?2",
     )
     .bind(now_ms)
     .bind(limit)
@@ -217,14 +234,18 @@ pub async fn due(
 /// When the next item is due, ms; `None` when none waits.
 pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT min(next_attempt_ms) FROM outbox WHERE waiting = 0")
+        sqlx::query_scalar("SELECT min(next_attempt_ms) FROM outbox WHERE follows IS NULL")
             .fetch_one(connection)
             .await?,
     )
 }
 
-/// Takes an item out.
-pub async fn remove(connection: &mut SqliteConnection, id: i64) -> Result<(), StoreError> {
+/// Takes an item out that was stored, and lets those go that waited for it.
+pub async fn done(connection: &mut SqliteConnection, id: i64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE outbox SET follows = NULL WHERE follows = ?")
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query("DELETE FROM outbox WHERE id = ?")
         .bind(id)
         .execute(connection)
@@ -232,25 +253,10 @@ pub async fn remove(connection: &mut SqliteConnection, id: i64) -> Result<(), St
     Ok(())
 }
 
-/// Lets the copy of a message go out.
-pub async fn release_sync(
-    connection: &mut SqliteConnection,
-    message: i64,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE outbox SET waiting = 0 WHERE message = ?")
-        .bind(message)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// Takes everything of a message out.
-pub async fn remove_all_of(
-    connection: &mut SqliteConnection,
-    message: i64,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM outbox WHERE message = ?")
-        .bind(message)
+/// Takes an item out that is given up, with those that waited for it.
+pub async fn give_up(connection: &mut SqliteConnection, id: i64) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM outbox WHERE id = ?1 OR follows = ?1")
+        .bind(id)
         .execute(connection)
         .await?;
     Ok(())

@@ -5,10 +5,37 @@
 
 /// Columns whose content must go when a message goes.
 pub const CONTENT: &[(&str, &[&str])] = &[
-    ("message", &["body", "raw", "msg_id"]),
+    (
+        "message",
+        &[
+            "body",
+            "raw",
+            "msg_id",
+            "quote_author",
+            "preview_url",
+            "preview_title",
+            "invitation_url",
+            "invitation_name",
+        ],
+    ),
+    (
+        "attachment",
+        &[
+            "file_name",
+            "content_type",
+            "caption",
+            "url",
+            "key",
+            "digest",
+        ],
+    ),
+    ("reaction", &["emoji"]),
     ("outbox", &["content", "sealed"]),
     ("quarantine", &["data"]),
-    ("conversation", &["display_name"]),
+    (
+        "conversation",
+        &["display_name", "picture_url", "picture_key", "nickname"],
+    ),
 ];
 
 /// TEXT and BLOB columns that hold nothing anybody wrote to somebody.
@@ -19,13 +46,17 @@ pub const METADATA: &[(&str, &[&str])] = &[
         "message",
         &["public_id", "author", "kind", "failure", "hash"],
     ),
-    ("outbox", &["owner", "hash"]),
+    ("attachment", &["public_id"]),
+    ("reaction", &["author"]),
+    ("call", &["uuid"]),
+    ("setting", &["key"]),
+    ("outbox", &["kind", "owner", "hash"]),
     ("tombstone", &["swarm", "hash"]),
     ("swarm_cursor", &["swarm", "node", "hash"]),
     ("event", &["conversation", "message", "fields"]),
     ("subscriber", &["name"]),
     ("client_token", &["token", "fingerprint", "message"]),
-    ("quarantine", &["swarm", "hash", "reason"]),
+    ("quarantine", &["swarm", "hash", "reason", "version"]),
     ("counter", &["name"]),
 ];
 
@@ -37,10 +68,12 @@ pub(crate) mod tests {
     /// An account database in memory, without a key.
     pub(crate) async fn memory() -> SqliteConnection {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        sqlx::raw_sql(include_str!("../../migrations/account/0001_initial.sql"))
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        for (_, _, script) in crate::store::account_db::MIGRATIONS {
+            sqlx::raw_sql(script)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
         connection
     }
 
@@ -91,7 +124,22 @@ pub(crate) mod tests {
             "SELECT max(seq) FROM event WHERE created_ms < 5",
             "SELECT hash FROM tombstone WHERE swarm = 'a' AND namespace = 0 AND hash IN ('x')",
             "SELECT hash FROM swarm_cursor WHERE swarm = 'a' AND namespace = 0 AND expires_ms > 1",
-            "SELECT min(next_attempt_ms) FROM outbox WHERE waiting = 0",
+            "SELECT min(next_attempt_ms) FROM outbox WHERE follows IS NULL",
+            "SELECT 1 FROM outbox WHERE conversation = 1 AND owner = 'a' AND id < 5 AND follows IS NULL
+             AND next_attempt_ms > 5",
+            "UPDATE outbox SET follows = NULL WHERE follows = 5",
+            "DELETE FROM outbox WHERE id = 5 OR follows = 5",
+            "SELECT count(*) FROM message WHERE conversation = 1 AND counts = 1 AND sent_ms > 5",
+            "SELECT sum(mentions_me) FROM message WHERE conversation = 1 AND counts = 1 AND sent_ms > 5",
+            "SELECT m.receive_seq FROM message m JOIN conversation c ON c.id = m.conversation
+             LEFT JOIN message q ON q.conversation = m.conversation AND q.author = m.quote_author
+                 AND q.sent_ms = m.quote_sent_ms
+             LEFT JOIN call k ON k.message = m.receive_seq WHERE m.conversation = 1
+             ORDER BY m.order_ms DESC, m.receive_seq DESC LIMIT 50",
+            "SELECT public_id FROM attachment WHERE message IN (1, 2) ORDER BY message, position",
+            "SELECT emoji FROM reaction WHERE NOT removed AND message IN (1, 2)",
+            "SELECT receive_seq FROM message WHERE expires_at <= 5 ORDER BY expires_at LIMIT 5",
+            "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL",
             "SELECT id FROM outbox WHERE sealed IS NULL ORDER BY id LIMIT 5",
             "SELECT message FROM client_token WHERE token = 'a'",
         ] {

@@ -1,8 +1,11 @@
-//! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] judges and applies, [`outbox`] stores.
+//! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] judges and applies, [`outbox`] stores,
+//! [`expiry`] lets go what disappears, [`signal`] passes on what only lives for a moment.
 
+pub mod expiry;
 pub mod outbox;
 pub mod poller;
 pub mod receive;
+pub mod signal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,6 +29,8 @@ pub struct Context {
     pub outbox_filled: Arc<Notify>,
     /// What others may ask about.
     pub progress: Arc<Progress>,
+    /// Typing and calls, for whoever listens now.
+    pub signals: signal::Signals,
     /// Turns true when the agent stops.
     pub stop: watch::Receiver<bool>,
 }

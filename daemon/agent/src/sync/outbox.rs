@@ -18,7 +18,8 @@ use super::Context;
 use super::receive::own_inbox;
 use crate::random::os_rng;
 use crate::store::StoreError;
-use crate::store::messages::{self, Progress};
+use crate::store::entries::{self, Progress};
+use crate::store::messages;
 use crate::store::outbox::{self, Due, Purpose, Sealed, Unsealed};
 use crate::store::received;
 use crate::time::to_db;
@@ -253,6 +254,8 @@ async fn stored(
         Purpose::Recipient => Progress {
             send_state: sent,
             stored: own_copy,
+            // The sender's own copy disappears by the time of storing, in either mode (messages.md 7.5).
+            expiry_start_ms: Some(now_ms),
             ..Progress::default()
         },
         Purpose::Sync => Progress {
@@ -261,11 +264,11 @@ async fn stored(
             ..Progress::default()
         },
     };
-    outbox::remove(&mut *connection, item.id).await?;
-    if item.purpose == Purpose::Recipient {
-        outbox::release_sync(&mut *connection, item.message).await?;
+    outbox::done(&mut *connection, item.id).await?;
+    match item.message {
+        Some(message) => entries::progress(connection, message, &progress, now_ms).await,
+        None => Ok(()),
     }
-    messages::progress(connection, item.message, &progress, now_ms).await
 }
 
 async fn failed(
@@ -292,26 +295,24 @@ async fn failed(
         };
         return outbox::postpone(connection, item.id, attempts, now_ms + pause).await;
     };
-    let progress = match item.purpose {
-        // The copy would speak of a message that was never sent.
-        Purpose::Recipient => {
-            outbox::remove_all_of(&mut *connection, item.message).await?;
-            Progress {
-                send_state: Some(messages::FAILED),
-                sync_state: Some(messages::NONE),
-                failure: Some(reason),
-                ..Progress::default()
-            }
-        }
-        Purpose::Sync => {
-            outbox::remove(&mut *connection, item.id).await?;
-            Progress {
-                sync_state: Some(messages::FAILED),
-                ..Progress::default()
-            }
-        }
+    // The copy for the own devices would speak of something that was never sent: it goes, too.
+    outbox::give_up(&mut *connection, item.id).await?;
+    let Some(message) = item.message else {
+        return received::count(connection, &BTreeMap::from([("NOT_SENT", 1)])).await;
     };
-    messages::progress(connection, item.message, &progress, now_ms).await
+    let progress = match item.purpose {
+        Purpose::Recipient => Progress {
+            send_state: Some(messages::FAILED),
+            sync_state: Some(messages::NONE),
+            failure: Some(reason),
+            ..Progress::default()
+        },
+        Purpose::Sync => Progress {
+            sync_state: Some(messages::FAILED),
+            ..Progress::default()
+        },
+    };
+    entries::progress(connection, message, &progress, now_ms).await
 }
 
 /// 5 s, 10 s, ... up to 5 min.

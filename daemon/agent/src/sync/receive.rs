@@ -19,11 +19,12 @@ use session_protocol::storage::Namespace;
 use session_protocol::{AccountId, AccountKeys, envelope};
 use sqlx::SqliteConnection;
 
-use super::Context;
+use super::{Context, expiry};
 use crate::random::opaque_id;
-use crate::store::conversations::{self, Change};
+use crate::store::conversations::{self, Edit};
+use crate::store::entries::{self, NewMessage};
 use crate::store::events::{self, NewEvent};
-use crate::store::messages::{self, NewMessage};
+use crate::store::messages;
 use crate::store::received::{self, Place, Quarantined};
 use crate::store::{AccountDb, StoreError};
 use crate::time::to_db;
@@ -180,10 +181,10 @@ fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
         raw: None,
         sender_name: None,
         creates_conversation: true,
-        expiry: expiry(&read, timers),
+        expiry: timer(&read, timers),
     };
     match &read.kind {
-        Kind::Visible(visible) if entry.kind == messages::TEXT => {
+        Kind::Visible(visible) if entry.kind == messages::kind::TEXT => {
             entry.body = Some(visible.body.clone());
             // Own messages never change the own profile (decision 2 of the protocol documents).
             let name = read.profile.and_then(|profile| profile.name);
@@ -196,7 +197,7 @@ fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
 }
 
 /// Type, in the network's numbers, and seconds of a disappearing timer.
-fn expiry(read: &content::Read, timers: Timers) -> (i64, i64) {
+fn timer(read: &content::Read, timers: Timers) -> (i64, i64) {
     match read.expiration(timers) {
         None => (0, 0),
         Some(expiration) => {
@@ -329,83 +330,84 @@ async fn add_entries(
         .map(|(entry, _)| entry.peer.clone())
         .collect();
     let peers: Vec<String> = peers.into_iter().collect();
-    let conversations: HashMap<String, (i64, String)> =
+    let mut edits: HashMap<String, Edit> =
         conversations::ensure(&mut *connection, own, &peers, now_ms)
             .await?
             .into_iter()
-            .map(|row| (row.peer, (row.id, row.public_id)))
+            .map(|row| (row.peer.clone(), Edit::new(row)))
             .collect();
-    let mut owners = HashMap::new();
-    let rows: Vec<NewMessage> = entries
-        .iter()
-        .filter_map(|(entry, stored)| {
-            let (conversation, conversation_id) = conversations.get(&entry.peer)?;
-            let public_id = opaque_id();
-            owners.insert(
-                public_id.clone(),
-                (*entry, *conversation, conversation_id.as_str()),
-            );
-            let state = if entry.outgoing {
-                messages::SENT
-            } else {
-                messages::NONE
-            };
-            Some(NewMessage {
-                public_id,
-                conversation: *conversation,
-                author: entry.author.to_string(),
-                outgoing: entry.outgoing,
-                sent_ms: entry.sent_ms,
-                kind: entry.kind.clone(),
-                body: entry.body.clone(),
-                raw: entry.raw.clone(),
-                send_state: state,
-                sync_state: state,
-                stored: Some((stored.hash.clone(), to_db(stored.expiration))),
-                expiry: entry.expiry,
-            })
-        })
-        .collect();
-    let added = messages::add(&mut *connection, &rows, now_ms).await?;
-
-    let mut changes: HashMap<i64, Change> = HashMap::new();
-    let mut log = Vec::with_capacity(added.len() * 2);
-    for message in &added {
-        let Some((entry, conversation, conversation_id)) = owners.get(&message.public_id) else {
+    let mut by_id = HashMap::new();
+    let mut rows = Vec::with_capacity(entries.len());
+    for (entry, stored) in entries {
+        let Some(edit) = edits.get(&entry.peer) else {
             continue;
         };
-        log.push(NewEvent::message_added(conversation_id, &message.public_id));
-        let change = changes.entry(*conversation).or_insert(Change {
-            id: *conversation,
-            unread: 0,
-            display_name: None,
+        let expiry_start_ms = expiry::start_on_arrival(
+            entry.expiry,
+            entry.outgoing,
+            entry.sent_ms,
+            to_db(stored.expiration),
+            now_ms,
+        );
+        if expiry_start_ms.is_some_and(|start| start + entry.expiry.1 * 1000 <= now_ms) {
+            continue;
+        }
+        let public_id = opaque_id();
+        by_id.insert(public_id.clone(), *entry);
+        let state = if entry.outgoing {
+            messages::SENT
+        } else {
+            messages::NONE
+        };
+        rows.push(NewMessage {
+            public_id,
+            conversation: edit.row.id,
+            author: entry.author.to_string(),
+            outgoing: entry.outgoing,
+            sent_ms: entry.sent_ms,
+            kind: entry.kind.clone(),
+            body: entry.body.clone(),
+            raw: entry.raw.clone(),
+            send_state: state,
+            sync_state: state,
+            stored: Some((stored.hash.clone(), to_db(stored.expiration))),
+            expiry: entry.expiry,
+            expiry_start_ms,
+            counts: !entry.outgoing,
+            ..NewMessage::default()
         });
-        change.unread += i64::from(!entry.outgoing);
+    }
+    let added = entries::add(&mut *connection, &rows, now_ms).await?;
+
+    let mut log = Vec::with_capacity(added.len());
+    for message in &added {
+        let Some(entry) = by_id.get(&message.public_id) else {
+            continue;
+        };
+        let Some(edit) = edits.get_mut(&entry.peer) else {
+            continue;
+        };
+        log.push(NewEvent::message_added(
+            &edit.row.public_id,
+            &message.public_id,
+        ));
+        edit.added(entry.sent_ms, !entry.outgoing, false);
+        edit.row.priority = edit.row.priority.max(0);
+        if entry.outgoing {
+            edit.row.approved = true;
+            edit.read_to(entry.sent_ms);
+        } else {
+            edit.row.approved_me = true;
+        }
         if let Some(name) = &entry.sender_name
-            && change
-                .display_name
-                .as_ref()
-                .is_none_or(|(_, ms)| *ms <= entry.sent_ms)
+            && entry.sent_ms > edit.row.display_name_ms
         {
-            change.display_name = Some((name.clone(), entry.sent_ms));
+            edit.row.display_name.clone_from(name);
+            edit.row.display_name_ms = entry.sent_ms;
         }
     }
-    let ids: HashMap<i64, &str> = conversations
-        .values()
-        .map(|(id, public)| (*id, public.as_str()))
-        .collect();
-    let changes: Vec<Change> = changes.into_values().collect();
-    for change in &changes {
-        let Some(id) = ids.get(&change.id) else {
-            continue;
-        };
-        let mut fields = vec!["last_message", "last_activity_time"];
-        fields.extend((change.unread > 0).then_some("unread_count"));
-        fields.extend(change.display_name.as_ref().map(|_| "display_name"));
-        log.push(NewEvent::conversation_changed(id, &fields));
-    }
-    conversations::update(&mut *connection, &changes, now_ms).await?;
-    events::append(connection, &log, now_ms).await?;
+    events::append(&mut *connection, &log, now_ms).await?;
+    conversations::save(connection, edits.into_values().collect(), now_ms).await?;
     Ok(u32::try_from(added.len()).unwrap_or(u32::MAX))
 }
 

@@ -6,6 +6,7 @@ use session_network::{MemoryCache, Network, NetworkConfig, SystemClock};
 use session_protocol::{AccountKeys, AccountSeed};
 use sessiond::store::{AccountDb, Meta};
 use sessiond::sync::Context;
+use sessiond::sync::signal::Signals;
 use sessiond::vault::DatabaseKey;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
@@ -48,6 +49,7 @@ pub async fn rig() -> Rig {
         network: Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock)),
         outbox_filled: Arc::new(Notify::new()),
         progress: Arc::default(),
+        signals: Signals::default(),
         stop,
     };
     Rig {

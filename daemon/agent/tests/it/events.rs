@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use sessiond::events::{Cursor, Hub, Start, StreamEnd, Subscription};
 use sessiond::store::events::{NewEvent, append};
+use sessiond::sync::signal::{Signal, What};
+use sessiond_proto::v1::event::State;
 use sessiond_proto::v1::subscribe_response::Item;
 
 use crate::common::{Rig, rig};
@@ -131,4 +133,35 @@ async fn a_second_stream_under_one_name_ends_the_first() {
     assert!(next(&mut second).await.is_ok());
     write(&rig, 1).await;
     assert_eq!(seqs(&mut second, 1).await, [1]);
+}
+
+#[tokio::test]
+async fn signals_reach_live_streams_and_no_replay() {
+    let rig = rig().await;
+    let (hub, _task) = Hub::spawn(rig.context.clone()).await.unwrap();
+    let mut live = hub
+        .subscribe(String::new(), Start::Newest, false)
+        .await
+        .unwrap();
+    assert!(matches!(next(&mut live).await, Ok(Item::Ready(_))));
+    rig.context.signals.raise(Signal {
+        conversation: "c".into(),
+        author: "05aa".into(),
+        sent_ms: 1,
+        what: What::Typing(true),
+    });
+    let Item::Event(event) = next(&mut live).await.unwrap() else {
+        panic!("no event");
+    };
+    assert!(event.transient && event.cursor.is_empty());
+    assert!(matches!(event.state, Some(State::Typing(typing)) if typing.typing));
+    // The place in the log is not lost over it.
+    write(&rig, 2).await;
+    assert_eq!(seqs(&mut live, 2).await, [1, 2]);
+    let mut replay = hub
+        .subscribe(String::new(), Start::Oldest, true)
+        .await
+        .unwrap();
+    assert_eq!(seqs(&mut replay, 2).await, [1, 2]);
+    assert!(replay.recv().await.is_none());
 }

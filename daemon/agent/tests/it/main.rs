@@ -3,5 +3,7 @@
 
 mod common;
 mod events;
+mod expiry;
 mod receive;
+mod upgrade;
 mod writer;

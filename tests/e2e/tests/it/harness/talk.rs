@@ -32,6 +32,7 @@ pub fn send_request(recipient: &str, body: &str, token: &str) -> v1::SendMessage
         recipient: recipient.to_owned(),
         text: Some(v1::TextContent {
             body: body.to_owned(),
+            ..Default::default()
         }),
         client_token: token.to_owned(),
     }
