@@ -49,6 +49,9 @@ pub struct RunArgs {
         default_value = "main"
     )]
     pub network: String,
+    /// List of nodes to begin with when no seed answers: JSON as seeds give it
+    #[arg(long, env = "SESSIOND_NODE_LIST", value_name = "FILE")]
+    pub node_list: Option<PathBuf>,
     /// SOCKS5 proxy for everything: socks5h://[user:password@]host[:port]; it also resolves all names
     // The value may hold a password, so --help does not show it.
     #[arg(
@@ -106,6 +109,10 @@ impl RunArgs {
         };
         let network = NetworkConfig::load(&self.network)
             .with_context(|| format!("network \"{}\"", self.network))?;
+        let network = match &self.node_list {
+            Some(path) => network.with_node_list(path)?,
+            None => network,
+        };
         let network = match self.proxy()? {
             Some(proxy) => network.through(proxy),
             None => network,

@@ -17,6 +17,8 @@ pub enum CacheRecord {
     Nodes,
     /// The guards in use.
     Guards,
+    /// Nodes that failed.
+    Strikes,
     /// How far the local clock is off.
     ClockOffset,
 }
@@ -27,6 +29,7 @@ impl CacheRecord {
         match self {
             Self::Nodes => "nodes",
             Self::Guards => "guards",
+            Self::Strikes => "strikes",
             Self::ClockOffset => "clock_offset",
         }
     }

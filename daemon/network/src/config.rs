@@ -5,13 +5,14 @@
 //!
 //! Facts: network.md 1.1 (seeds), 1.2 (pins), 1.4 (least number of nodes).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Uri;
 use serde::Deserialize;
 
+use crate::bundle::{BundleError, BundledNodes};
 use crate::proxy::Proxy;
 use crate::times::Times;
 
@@ -36,6 +37,8 @@ pub struct NetworkConfig {
     pub min_nodes: usize,
     /// Nodes with addresses that are not routed on the internet are ignored.
     pub public_addresses_only: bool,
+    /// Nodes to begin with when no seed answers and none of the known nodes does.
+    pub bundled: Option<BundledNodes>,
     /// Everything goes through it, and nothing at all while it is down. Set by [`NetworkConfig::through`].
     pub proxy: Option<Proxy>,
     /// Intervals and deadlines.
@@ -86,6 +89,15 @@ pub enum ConfigError {
     /// A file that calls its network what a built-in one is called: a database would take the one for the other.
     #[error("the name \"{0}\" belongs to a built-in network; choose another")]
     ReservedName(String),
+    /// The list of nodes for the day when no seed answers.
+    #[error("list of nodes {path}")]
+    NodeList {
+        /// Which file.
+        path: PathBuf,
+        /// Why it cannot be used.
+        #[source]
+        source: BundleError,
+    },
     /// A number outside what makes sense.
     #[error("{0} is out of range")]
     Range(&'static str),
@@ -97,6 +109,7 @@ impl ConfigError {
         match self {
             Self::Read { .. } => "NETWORK_FILE_UNREADABLE",
             Self::Toml(_) | Self::Range(_) | Self::ReservedName(_) => "NETWORK_FILE_INVALID",
+            Self::NodeList { .. } => "NODE_LIST_INVALID",
             Self::NoSeeds => "NO_SEEDS",
             Self::SeedUrl(_) => "SEED_URL_INVALID",
             Self::SeedWithoutPin(_) => "SEED_WITHOUT_PIN",
@@ -115,6 +128,8 @@ struct File {
     /// For every seed that has none of its own.
     #[serde(default)]
     pin: Option<String>,
+    #[serde(default)]
+    node_list: Option<PathBuf>,
     #[serde(default)]
     file_server: Option<String>,
     #[serde(default)]
@@ -148,7 +163,10 @@ impl NetworkConfig {
             pin: Some(pin.to_owned()),
             fingerprint: Some(fingerprint),
         });
-        Self::public("main", seeds.to_vec())
+        Self {
+            bundled: BundledNodes::main(),
+            ..Self::public("main", seeds.to_vec())
+        }
     }
 
     /// The public test network. Its seeds speak plain HTTP.
@@ -169,6 +187,7 @@ impl NetworkConfig {
             subnet_diversity: true,
             min_nodes: MIN_NODES,
             public_addresses_only: true,
+            bundled: None,
             proxy: None,
             times: Times::default(),
         }
@@ -184,7 +203,8 @@ impl NetworkConfig {
                     path: path.into(),
                     source,
                 })?;
-                Self::from_toml(&text)
+                let beside = Path::new(path).parent().unwrap_or(Path::new(""));
+                Self::parse(&text, beside)
             }
         }
     }
@@ -198,10 +218,27 @@ impl NetworkConfig {
         }
     }
 
+    /// The same network with a list of nodes from a file, for when no seed answers.
+    pub fn with_node_list(self, path: &Path) -> Result<Self, ConfigError> {
+        let bundled = BundledNodes::load(path).map_err(|source| ConfigError::NodeList {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            bundled: Some(bundled),
+            ..self
+        })
+    }
+
     /// A network from TOML: `seeds` (URLs, or tables of `url` and `pin`), and optionally `name`, `pin` (for
-    /// seeds without their own), `file_server`, `subnet_diversity` (true), `min_nodes` (12) and `time_scale`
-    /// (1.0; all times are multiplied by it).
+    /// seeds without their own), `node_list` (a file, see [`BundledNodes`]), `file_server`, `subnet_diversity`
+    /// (true), `min_nodes` (12) and `time_scale` (1.0; all times are multiplied by it).
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::parse(text, Path::new(""))
+    }
+
+    /// The same; relative paths begin in `beside`.
+    fn parse(text: &str, beside: &Path) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(Box::new)?;
         if file.seeds.is_empty() {
             return Err(ConfigError::NoSeeds);
@@ -229,16 +266,21 @@ impl NetworkConfig {
         if matches!(name.as_str(), "main" | "test") {
             return Err(ConfigError::ReservedName(name));
         }
-        Ok(Self {
+        let network = Self {
             name,
             seeds,
             file_server: file.file_server,
             subnet_diversity: file.subnet_diversity.unwrap_or(true),
             min_nodes,
             public_addresses_only: false,
+            bundled: None,
             proxy: None,
             times: Times::default().scaled(scale),
-        })
+        };
+        match file.node_list {
+            Some(path) => network.with_node_list(&beside.join(path)),
+            None => Ok(network),
+        }
     }
 }
 
@@ -372,6 +414,19 @@ mod tests {
         assert!(!config.subnet_diversity && !config.public_addresses_only);
         assert_eq!(config.min_nodes, 5);
         assert_eq!(config.times.poll, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_list_of_nodes_lies_beside_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("network.toml");
+        let text = "seeds = [\"http://127.0.0.1:1\"]\nnode_list = \"nodes.json\"";
+        std::fs::write(&file, text).unwrap();
+        let load = || NetworkConfig::load(file.to_str().unwrap());
+        assert_eq!(load().unwrap_err().reason(), "NODE_LIST_INVALID");
+        let list = r#"{"service_node_states": [], "height": 1}"#;
+        std::fs::write(dir.path().join("nodes.json"), list).unwrap();
+        assert!(load().unwrap().bundled.is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Facts: protocol documents "network" and "observed-nodes"; each module names its section.
 
+mod bundle;
 mod cache;
 mod calls;
 mod clock;
@@ -28,6 +29,7 @@ mod refresh;
 mod seeds;
 mod state;
 mod status;
+mod strikes;
 mod swarms;
 mod sync;
 mod times;
@@ -35,6 +37,7 @@ mod tls;
 mod transport;
 mod types;
 
+pub use bundle::{BundleError, BundledNodes};
 pub use cache::{Cache, CacheRecord, MemoryCache};
 pub use clock::{Clock, SystemClock};
 pub use config::{ConfigError, NetworkConfig, Seed};

@@ -4,6 +4,7 @@
 //! find no path shorten the pause to the poll interval as long as there is a list of nodes, because trying a guard
 //! bothers nobody, while seeds are spared (network.md 1.4, 6.1, 6.3).
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::records::NodeList;
 use crate::refresh;
 use crate::seeds;
 use crate::state::Route;
+use crate::strikes::Strikes;
 use crate::sync::lock;
 
 /// Tries to build one path within a round, each with other hops.
@@ -31,11 +33,13 @@ const RETRY_PART: u32 = 10;
 /// Runs until [`Engine::stop`] says so, then saves what a restart needs.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut stop = engine.stop.subscribe();
+    let mut maintenance = Maintenance::new(&engine);
     tokio::select! {
-        () = Maintenance::new(&engine).rounds() => {}
+        () = maintenance.rounds() => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
     engine.save_changes().await;
+    maintenance.strikes.save(&engine).await;
     engine.transport.close();
 }
 
@@ -46,6 +50,7 @@ struct Maintenance<'a> {
     asked_seeds: Option<Instant>,
     refresh_at: Instant,
     rotate_at: Instant,
+    strikes: Strikes,
 }
 
 impl<'a> Maintenance<'a> {
@@ -57,14 +62,16 @@ impl<'a> Maintenance<'a> {
             asked_seeds: None,
             refresh_at: now,
             rotate_at: now + engine.config.times.rotate,
+            strikes: Strikes::default(),
         }
     }
 
-    async fn rounds(mut self) {
+    async fn rounds(&mut self) {
         self.restore().await;
         loop {
             let outcome = self.round().await;
             self.engine.save_changes().await;
+            self.strikes.keep(self.engine).await;
             match outcome {
                 Ok(()) => {
                     self.pause = self.engine.config.times.backoff_min;
@@ -103,6 +110,7 @@ impl<'a> Maintenance<'a> {
                 state.guards = guards.unwrap_or_default();
                 state.replace_pool(pool, now);
             });
+            self.strikes.restore(self.engine).await;
         }
     }
 
@@ -110,7 +118,7 @@ impl<'a> Maintenance<'a> {
     async fn round(&mut self) -> Result<(), &'static str> {
         let known = lock(&self.engine.state).pool.len();
         if known < self.engine.config.min_nodes {
-            self.ask_seeds().await?;
+            self.find_list().await?;
         }
         self.check_suspects().await;
         self.build_missing().await;
@@ -122,7 +130,7 @@ impl<'a> Maintenance<'a> {
             if spared {
                 return Err(self.no_path());
             }
-            self.ask_seeds().await?;
+            self.find_list().await?;
             self.build_missing().await;
             if !self.connected() {
                 return Err(self.no_path());
@@ -141,6 +149,47 @@ impl<'a> Maintenance<'a> {
         self.engine.transport.trouble().unwrap_or("NO_PATH")
     }
 
+    /// A list from a seed, else the bundled one, if that leads to a path.
+    async fn find_list(&mut self) -> Result<(), &'static str> {
+        match self.ask_seeds().await {
+            Err(_) if self.connect_over_bundled().await => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Puts the bundled list in place of what is known. If no path comes of that either, what was known comes back,
+    /// guards above all: most likely this machine is offline.
+    async fn connect_over_bundled(&mut self) -> bool {
+        let config = &self.engine.config;
+        let now = self.engine.local_ms();
+        let bundled = config.bundled.as_ref().map(|list| {
+            let nodes = list.nodes(now);
+            Pool::new(nodes, 0, config.public_addresses_only)
+        });
+        let blocked = self.engine.transport.trouble().is_some();
+        let usable = bundled.filter(|pool| !blocked && pool.len() >= config.min_nodes);
+        let Some(pool) = usable else {
+            return false;
+        };
+        let (known, guards) = self.engine.update(|state| {
+            let before = (take(&mut state.pool), take(&mut state.guards));
+            state.replace_pool(pool, now);
+            before
+        });
+        self.build_missing().await;
+        let connected = self.connected();
+        if connected {
+            tracing::info!("no seed answers; connected over the bundled list of nodes");
+            self.refresh_at = Instant::now();
+        } else {
+            self.engine.update(|state| {
+                state.guards = guards;
+                state.replace_pool(known, now);
+            });
+        }
+        connected
+    }
+
     async fn ask_seeds(&mut self) -> Result<(), &'static str> {
         self.asked_seeds = Some(Instant::now());
         let nodes = seeds::fetch(&*self.engine.transport, &self.engine.config)
@@ -152,13 +201,17 @@ impl<'a> Maintenance<'a> {
 
     async fn take_list(&mut self, nodes: Vec<Node>) {
         let now = self.engine.local_ms();
-        let pool = Pool::new(nodes, now, self.engine.config.public_addresses_only);
+        let mut pool = Pool::new(nodes, now, self.engine.config.public_addresses_only);
         let list = NodeList {
             fetched_ms: pool.fetched_ms(),
             nodes: pool.all().cloned().collect(),
         };
         tracing::info!(nodes = pool.len(), "list of service nodes updated");
-        self.engine.update(|state| state.replace_pool(pool, now));
+        let least = self.engine.config.min_nodes;
+        self.engine.update(|state| {
+            pool.keep_strikes_of(&state.pool, least);
+            state.replace_pool(pool, now);
+        });
         self.engine.save(CacheRecord::Nodes, list).await;
         self.refresh_at = Instant::now() + self.engine.config.times.refresh;
     }

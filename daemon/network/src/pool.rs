@@ -1,7 +1,7 @@
 //! The service nodes known, and which of them are to be left alone.
 //!
-//! Pure: no I/O and no clock. A node with three strikes is not used until the list is fetched again
-//! (network.md 1.4, 6.1).
+//! Pure: no I/O and no clock. A node with three strikes is not used until it answers by another way or two days
+//! have gone by since the last (network.md 1.4, 6.1).
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,6 +14,9 @@ use session_protocol::swarm::{UNASSIGNED, nearest_swarm, swarm_space};
 
 /// A node's or path's strikes at which it is given up.
 pub(crate) const STRIKES: u8 = 3;
+
+/// How long a node's strikes count after the last of them.
+const STRIKES_LAST_MS: u64 = 48 * 3_600_000;
 
 /// Most nodes a list may have; the real network has some two thousand.
 const MAX_NODES: usize = 50_000;
@@ -76,6 +79,18 @@ pub(crate) struct Pool {
 struct Entry {
     node: Node,
     strikes: u8,
+    /// When the last one was noticed by [`Pool::age`], local ms; `None` until then.
+    struck_ms: Option<u64>,
+}
+
+/// A node's strikes, as they are saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Struck {
+    #[serde(with = "crate::hexkey")]
+    key: NodeKey,
+    strikes: u8,
+    /// Local ms.
+    last_ms: u64,
 }
 
 impl Pool {
@@ -87,7 +102,16 @@ impl Pool {
             .filter(|node| node.swarm_id != Some(UNASSIGNED) && node.port != 0)
             .filter(|node| !public_only || is_public(node.ip))
             .take(MAX_NODES)
-            .map(|node| (node.ed25519, Entry { node, strikes: 0 }))
+            .map(|node| {
+                (
+                    node.ed25519,
+                    Entry {
+                        node,
+                        strikes: 0,
+                        struck_ms: None,
+                    },
+                )
+            })
             .collect();
         Self { nodes, fetched_ms }
     }
@@ -125,6 +149,7 @@ impl Pool {
     pub(crate) fn strike(&mut self, key: &NodeKey) {
         if let Some(entry) = self.nodes.get_mut(key) {
             entry.strikes = entry.strikes.saturating_add(1);
+            entry.struck_ms = None;
         }
     }
 
@@ -132,6 +157,7 @@ impl Pool {
     pub(crate) fn ban(&mut self, key: &NodeKey) {
         if let Some(entry) = self.nodes.get_mut(key) {
             entry.strikes = STRIKES;
+            entry.struck_ms = None;
         }
     }
 
@@ -146,6 +172,61 @@ impl Pool {
     pub(crate) fn forgive_all(&mut self) {
         for entry in self.nodes.values_mut() {
             entry.strikes = 0;
+        }
+    }
+
+    /// Dates strikes that are new and forgets those that are old.
+    pub(crate) fn age(&mut self, now_ms: u64) {
+        for entry in self.nodes.values_mut().filter(|entry| entry.strikes > 0) {
+            // A time in the future means that the clock was set.
+            let last = entry.struck_ms.map_or(now_ms, |last| last.min(now_ms));
+            entry.struck_ms = Some(last);
+            if now_ms - last >= STRIKES_LAST_MS {
+                entry.strikes = 0;
+            }
+        }
+    }
+
+    /// Dated strikes, in the order of keys.
+    pub(crate) fn struck(&self) -> Vec<Struck> {
+        let mut struck: Vec<Struck> = self
+            .nodes
+            .iter()
+            .filter(|(_, entry)| entry.strikes > 0)
+            .filter_map(|(key, entry)| {
+                Some(Struck {
+                    key: *key,
+                    strikes: entry.strikes,
+                    last_ms: entry.struck_ms?,
+                })
+            })
+            .collect();
+        struck.sort_by_key(|struck| struck.key);
+        struck
+    }
+
+    /// Takes over saved strikes of nodes that are known.
+    pub(crate) fn restore_strikes(&mut self, list: &[Struck]) {
+        for struck in list {
+            if let Some(entry) = self.nodes.get_mut(&struck.key) {
+                entry.strikes = struck.strikes.min(STRIKES);
+                entry.struck_ms = Some(struck.last_ms);
+            }
+        }
+    }
+
+    /// Takes over the strikes that nodes have in an older list and at the same address, unless fewer than `least`
+    /// nodes would be left to use.
+    pub(crate) fn keep_strikes_of(&mut self, older: &Self, least: usize) {
+        for (key, entry) in &mut self.nodes {
+            let before = older.nodes.get(key);
+            if let Some(before) = before.filter(|before| before.node == entry.node) {
+                entry.strikes = before.strikes;
+                entry.struck_ms = before.struck_ms;
+            }
+        }
+        if self.usable().count() < least {
+            self.forgive_all();
         }
     }
 
@@ -212,6 +293,45 @@ pub(crate) mod tests {
         assert!(pool.is_usable(&[2; 32]));
         pool.forgive_all();
         assert_eq!(pool.usable().count(), 4);
+    }
+
+    #[test]
+    fn strikes_last_for_two_days_and_over_restarts_and_new_lists() {
+        const DAY: u64 = 86_400_000;
+        let list: Vec<Node> = (1..=4).map(node).collect();
+        let mut pool = Pool::new(list.clone(), 0, false);
+        pool.ban(&[1; 32]);
+        pool.strike(&[2; 32]);
+        assert!(pool.struck().is_empty());
+        pool.age(DAY);
+        let saved = pool.struck();
+        assert_eq!(saved.len(), 2);
+
+        let mut next = Pool::new(list.clone(), 0, false);
+        next.restore_strikes(&saved);
+        assert!(!next.is_usable(&[1; 32]));
+        next.age(3 * DAY - 1);
+        assert_eq!(next.struck(), saved);
+        // The second strike is another beginning, and alone one strike does not put it out.
+        next.strike(&[2; 32]);
+        next.age(3 * DAY);
+        assert!(next.is_usable(&[1; 32]) && next.is_usable(&[2; 32]));
+        assert_eq!(next.struck().len(), 1);
+        // A clock that was set back makes them new, not eternal.
+        next.restore_strikes(&saved);
+        next.age(0);
+        next.age(2 * DAY);
+        assert!(next.struck().is_empty());
+
+        let mut moved = list.clone();
+        moved[1].port += 1;
+        let mut renewed = Pool::new(moved, 5, false);
+        pool.ban(&[2; 32]);
+        renewed.keep_strikes_of(&pool, 3);
+        assert!(!renewed.is_usable(&[1; 32]) && renewed.is_usable(&[2; 32]));
+        let mut renewed = Pool::new(list, 5, false);
+        renewed.keep_strikes_of(&pool, 3);
+        assert_eq!(renewed.usable().count(), 4, "too few would have been left");
     }
 
     #[test]

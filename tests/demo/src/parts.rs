@@ -87,6 +87,7 @@ pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
         network: args.network,
         vault: sessiond::cli::VaultKind::Passphrase,
         passphrase_file: Some(args.passphrase_file),
+        node_list: None,
         proxy: None,
         proxy_login_file: None,
     })

@@ -35,6 +35,8 @@ pub struct Options {
     pub seed_tls: bool,
     /// All nodes on 127.0.0.1 instead of one on 127.0.x.1 each.
     pub single_ip: bool,
+    /// Nodes give the list of nodes in binary form, too, as newer ones do.
+    pub active_nodes_bin: bool,
     /// Factor for the times nodes wait for others, and for a client's times.
     pub time_scale: f64,
     /// What nodes take for the time.
@@ -56,6 +58,7 @@ impl Options {
             seed_port: 0,
             seed_tls: false,
             single_ip: false,
+            active_nodes_bin: false,
             time_scale: 1.0,
             clock: Arc::new(SystemClock),
             fault_seed: 0,
@@ -229,6 +232,12 @@ impl Localnet {
         let target = Target::Node(index);
         let faults = self.running.switch(target)?.faults();
         self.running.set(target, Faults { down, ..faults }).await
+    }
+
+    /// Makes a running node tell that these are the nodes of the network; `None` for the truth. The seed and the
+    /// other nodes go on telling the truth, and the node itself goes on working by it.
+    pub fn lie(&self, index: usize, nodes: Option<Vec<NodeInfo>>) -> Result<(), LocalnetError> {
+        self.running.lie(index, nodes)
     }
 
     /// Removes expired messages everywhere now, as every node does by itself each 10 s.

@@ -104,6 +104,22 @@ impl<T> Slot<T> {
 }
 
 impl Running {
+    /// See [`crate::Localnet::lie`].
+    pub(crate) fn lie(
+        &self,
+        index: usize,
+        nodes: Option<Vec<NodeInfo>>,
+    ) -> Result<(), LocalnetError> {
+        let slot = self.nodes.get(index);
+        match &*slot.ok_or(LocalnetError::NoSuchNode(index))?.lock() {
+            Process::Runs(running) => {
+                running.node.lie(nodes);
+                Ok(())
+            }
+            Process::Stopped | Process::Ended => Err(LocalnetError::NoSuchNode(index)),
+        }
+    }
+
     /// Binds all ports, keeps them in the state, starts seed and nodes.
     pub(crate) async fn start(
         options: Options,
@@ -136,6 +152,7 @@ impl Running {
             peers: Arc::new(Peers::new(token)?),
             clock: Arc::clone(&options.clock),
             times: Times::scaled(options.time_scale),
+            active_nodes_bin: options.active_nodes_bin,
         };
         let fault_seed = |number: u64| options.fault_seed.wrapping_add(number << 32);
         let nodes = (1..)

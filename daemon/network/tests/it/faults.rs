@@ -191,21 +191,6 @@ async fn hops_behind_the_guards_change_and_the_list_is_renewed_over_the_onion() 
     }
 }
 
-/// Repeats until there is a result.
-async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let repeated = async {
-        loop {
-            if let Some(result) = attempt().await {
-                return result;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, repeated)
-        .await
-        .expect("it never happened")
-}
-
 /// What a guard does instead of passing a request on.
 #[derive(Clone, Copy, PartialEq)]
 enum Mischief {

@@ -5,6 +5,7 @@
 
 mod faults;
 mod messages;
+mod nodes;
 mod proxy;
 mod start;
 mod support;

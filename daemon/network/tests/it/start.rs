@@ -85,6 +85,7 @@ async fn a_damaged_cache_is_ignored() {
             CacheRecord::Nodes,
             CacheRecord::Guards,
             CacheRecord::ClockOffset,
+            CacheRecord::Strikes,
         ] {
             cache.save(record, garbage.to_vec()).await;
         }

@@ -77,6 +77,21 @@ pub async fn until(network: &Network, what: &str, wanted: impl Fn(&Status) -> bo
     }
 }
 
+/// Repeats until there is a result.
+pub async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let repeated = async {
+        loop {
+            if let Some(result) = attempt().await {
+                return result;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, repeated)
+        .await
+        .expect("it never happened")
+}
+
 /// Waits for both paths.
 pub async fn connected(network: &Network) -> Status {
     until(network, "two paths", |status| {

@@ -10,7 +10,7 @@ mod rate;
 mod rpc;
 pub(crate) mod store;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use session_protocol::{AccountKeys, Identifier, swarm};
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub peers: Arc<Peers>,
     pub clock: Arc<dyn Clock>,
     pub times: Times,
+    /// Nodes know `active_nodes_bin`.
+    pub active_nodes_bin: bool,
 }
 
 /// A running node.
@@ -66,6 +68,8 @@ pub(crate) struct Node {
     limiter: RateLimiter,
     switch: Arc<Switch>,
     shared: Shared,
+    /// What it tells about the nodes of the network, if not the truth.
+    lie: Mutex<Option<Arc<Directory>>>,
 }
 
 impl Node {
@@ -83,6 +87,7 @@ impl Node {
             limiter: RateLimiter::default(),
             switch,
             shared,
+            lie: Mutex::new(None),
         }
     }
 
@@ -101,6 +106,19 @@ impl Node {
     /// Its database.
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// From now on tells that these are the nodes of the network; `None` for the truth.
+    pub(crate) fn lie(&self, nodes: Option<Vec<NodeInfo>>) {
+        let lie = nodes.map(|nodes| Arc::new(Directory::new(nodes)));
+        *self.lie.lock().unwrap_or_else(PoisonError::into_inner) = lie;
+    }
+
+    /// The nodes of the network, as this one tells.
+    fn listed(&self) -> Arc<Directory> {
+        let lie = self.lie.lock().unwrap_or_else(PoisonError::into_inner);
+        lie.clone()
+            .unwrap_or_else(|| Arc::clone(&self.shared.directory))
     }
 
     fn now_ms(&self) -> u64 {

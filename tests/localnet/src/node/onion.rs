@@ -190,6 +190,7 @@ fn wrap(key: &LayerKey, answer: &Answer, as_json: bool, as_base64: bool) -> Repl
         Body::Json(value) if as_json => value.clone(),
         Body::Json(value) => Value::String(value.to_string()),
         Body::Text(text) => Value::String(text.clone()),
+        Body::Bytes(bytes) => Value::String(STANDARD.encode(bytes)),
     };
     let plaintext = json!({"status": answer.status, "body": body}).to_string();
     match key.encrypt(&mut UnwrapErr(SysRng), plaintext.as_bytes()) {

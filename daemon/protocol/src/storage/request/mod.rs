@@ -213,6 +213,11 @@ pub fn service_nodes() -> Request {
     )
 }
 
+/// `active_nodes_bin`: the list of active nodes in binary form; nodes too old for it answer 400 (network.md 1.5).
+pub fn active_nodes() -> Request {
+    Request::new("active_nodes_bin", json!({}))
+}
+
 /// Fields of a service node that a client asks a seed or a node for.
 pub const NODE_FIELDS: [&str; 6] = [
     "public_ip",

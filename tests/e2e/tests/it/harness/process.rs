@@ -14,9 +14,10 @@ use super::until;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e-node");
 
 /// Settings of the person who runs the tests do not reach the programs under test.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 11] = [
     "RUST_LOG",
     "SESSIOND_NETWORK",
+    "SESSIOND_NODE_LIST",
     "SESSIOND_PASSPHRASE_FILE",
     "SESSIOND_PROXY",
     "SESSIOND_PROXY_LOGIN_FILE",

@@ -1,5 +1,7 @@
 //! Status and body of a storage answer.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::params::BadParam;
@@ -12,6 +14,8 @@ pub(crate) enum Body {
     Json(Value),
     /// Other errors.
     Text(String),
+    /// Results that are no text: raw over plain HTTPS, base64 where JSON is around them.
+    Bytes(Vec<u8>),
 }
 
 /// What a storage request is answered with.
@@ -46,6 +50,7 @@ impl Answer {
         match self.body {
             Body::Json(value) => Reply::json(self.status, &value),
             Body::Text(text) => Reply::text(self.status, text),
+            Body::Bytes(bytes) => Reply::new(self.status, "application/octet-stream", bytes),
         }
     }
 
@@ -54,6 +59,7 @@ impl Answer {
         let body = match self.body {
             Body::Json(value) => value,
             Body::Text(text) => Value::String(text),
+            Body::Bytes(bytes) => Value::String(STANDARD.encode(bytes)),
         };
         json!({"code": self.status, "body": body})
     }

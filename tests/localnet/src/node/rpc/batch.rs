@@ -30,7 +30,7 @@ pub(super) fn parse(params: &Params<'_>) -> Result<Vec<Request>, BadParam> {
 pub(super) fn part(name: &str, refusal: Answer) -> BadParam {
     match refusal.body {
         Body::Text(text) => BadParam(format!("{name}: {text}")),
-        Body::Json(_) => BadParam(format!("{name} is refused")),
+        Body::Json(_) | Body::Bytes(_) => BadParam(format!("{name} is refused")),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use session_protocol::Identifier;
 
-use super::answer::Answer;
+use super::answer::{Answer, Body};
 use super::params::{BadParam, Params, required};
 use super::stamped;
 use crate::node::{Node, VERSION};
@@ -29,6 +29,27 @@ pub(super) fn info(node: &Node) -> Answer {
     answer.insert("version".into(), VERSION.to_vec().into());
     answer.insert("timestamp".into(), node.now_ms().into());
     Answer::json(200, stamped(node, answer))
+}
+
+/// The list of active nodes in binary form (network.md 1.5), which nodes do not know unless the network is to have
+/// newer ones.
+pub(super) fn active_nodes(node: &Node) -> Answer {
+    if !node.shared.active_nodes_bin {
+        return Answer::text(400, "no method active_nodes_bin");
+    }
+    let mut bytes = Vec::new();
+    for listed in node.listed().nodes() {
+        bytes.extend(listed.ed25519);
+        bytes.extend(listed.swarm_id.to_be_bytes());
+        bytes.extend(listed.ip.octets());
+        bytes.extend(listed.port.to_be_bytes());
+        bytes.extend(listed.port.to_be_bytes());
+        bytes.extend(VERSION);
+    }
+    Answer {
+        status: 200,
+        body: Body::Bytes(bytes),
+    }
 }
 
 enum Endpoint {
@@ -60,7 +81,7 @@ impl Oxend {
     pub(super) fn run(&self, node: &Node) -> Answer {
         let result = match self.endpoint {
             Endpoint::GetServiceNodes => {
-                get_service_nodes(&node.shared.directory, node.now_ms(), &self.params)
+                get_service_nodes(&node.listed(), node.now_ms(), &self.params)
             }
             // No name is registered on this network.
             Endpoint::OnsResolve => Ok(Value::Object(Map::new())),

@@ -33,6 +33,7 @@ enum Request {
     Retrieve(retrieve::Retrieve),
     GetSwarm(meta::GetSwarm),
     Info,
+    ActiveNodes,
     Oxend(meta::Oxend),
     GetExpiries(expiries::GetExpiries),
     Revoked(revoke::Revoked),
@@ -87,6 +88,7 @@ fn parse(value: Value, level: Level) -> Result<Request, Answer> {
             return Ok(Request::GetSwarm(meta::GetSwarm::parse(&params)?));
         }
         "info" => return Ok(Request::Info),
+        "active_nodes_bin" => return Ok(Request::ActiveNodes),
         "oxend_request" => return Ok(Request::Oxend(meta::Oxend::parse(&params)?)),
         "get_expiries" => {
             return Ok(Request::GetExpiries(expiries::GetExpiries::parse(&params)?));
@@ -121,6 +123,7 @@ async fn run_single(node: &Node, request: &Request) -> Answer {
         Request::Retrieve(retrieve) => retrieve.run(node).await,
         Request::GetSwarm(get_swarm) => get_swarm.run(node),
         Request::Info => meta::info(node),
+        Request::ActiveNodes => meta::active_nodes(node),
         Request::Oxend(oxend) => oxend.run(node),
         Request::GetExpiries(get_expiries) => get_expiries.run(node).await,
         Request::Revoked(revoked) => revoked.run(node).await,
