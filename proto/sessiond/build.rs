@@ -4,13 +4,14 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "account",
     "conversation",
     "message",
     "event",
     "network",
     "daemon",
+    "settings",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

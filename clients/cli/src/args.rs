@@ -13,6 +13,7 @@ use crate::commands::{
     events::EventsArgs,
     messages::{ConversationArgs, MessageArgs, MessagesArgs},
     send::SendArgs,
+    settings::SettingsCommand,
 };
 
 /// What the exit codes mean, as `--help` shows it.
@@ -73,6 +74,9 @@ pub enum Command {
     Conversations,
     /// Show one conversation
     Conversation(ConversationArgs),
+    /// Show or change what you chose for the account: receipts, typing, notifications
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Print the event log
     ///
     /// Where the output starts: after --after; else, with --as, after what was acknowledged last

@@ -12,6 +12,7 @@ use sessiond_proto::{
         conversation_service_client::ConversationServiceClient,
         daemon_service_client::DaemonServiceClient, event_service_client::EventServiceClient,
         message_service_client::MessageServiceClient, network_service_client::NetworkServiceClient,
+        settings_service_client::SettingsServiceClient,
     },
 };
 use tonic::{
@@ -167,6 +168,10 @@ calls! {
     list_paths: network, ListPathsRequest => ListPathsResponse, call;
     /// `NetworkService.Sync`
     sync: network, SyncRequest => SyncResponse, network;
+    /// `SettingsService.GetSettings`
+    get_settings: settings, GetSettingsRequest => GetSettingsResponse, call;
+    /// `SettingsService.UpdateSettings`
+    update_settings: settings, UpdateSettingsRequest => UpdateSettingsResponse, call;
     /// `DaemonService.GetInfo`
     get_info: daemon, GetInfoRequest => GetInfoResponse, call;
     /// `DaemonService.Shutdown`
@@ -196,6 +201,7 @@ services! {
     messages: MessageServiceClient;
     event_log: EventServiceClient;
     network: NetworkServiceClient;
+    settings: SettingsServiceClient;
     daemon: DaemonServiceClient;
 }
 

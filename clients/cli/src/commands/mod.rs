@@ -9,6 +9,7 @@ pub mod events;
 pub mod messages;
 mod network;
 pub mod send;
+pub mod settings;
 
 use self::account::AccountCommand;
 use crate::{args::Command, context::Context, failure::Failure};
@@ -26,6 +27,7 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Account(AccountCommand::Restore { name }) => account::restore(context, name).await,
         Command::Account(AccountCommand::Show) => account::show(context).await,
         Command::Account(AccountCommand::Phrase { yes }) => account::phrase(context, yes).await,
+        Command::Settings(command) => settings::settings(context, command).await,
         Command::Send(args) => send::send(context, args).await,
         Command::Messages(args) => messages::messages(context, args).await,
         Command::Message(args) => messages::message(context, args).await,

@@ -82,6 +82,7 @@ fn kind(event: &Event) -> &'static str {
         EventKind::AccountChanged => "account changed",
         EventKind::Typing => "typing",
         EventKind::CallSignal => "call",
+        EventKind::SettingsChanged => "settings changed",
         EventKind::Unspecified => "something new",
     }
 }

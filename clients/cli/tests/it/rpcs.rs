@@ -39,6 +39,8 @@ const ROWS: &[Row] = &[
     ("NetworkService/GetNetworkStatus", Ready, &["status"], ""),
     ("NetworkService/ListPaths", Ready, &["paths"], ""),
     ("NetworkService/Sync", Ready, &["sync"], ""),
+    ("SettingsService/GetSettings", Ready, &["settings", "show"], ""),
+    ("SettingsService/UpdateSettings", Ready, &["settings", "set", "read-receipts=on"], ""),
     ("DaemonService/GetInfo", Ready, &["version"], ""),
     ("DaemonService/Shutdown", Ready, &["shutdown"], ""),
 ];

@@ -49,6 +49,7 @@ pub struct World {
     /// End every stream with this.
     pub end_streams: Option<(Code, &'static str)>,
     pub shut_down: bool,
+    pub settings: Settings,
     /// Paths of the calls that came, as /sessiond.v1.DaemonService/GetInfo.
     pub calls: Vec<String>,
 }
@@ -158,6 +159,9 @@ impl Fake {
                 ))
                 .add_service(event_service_server::EventServiceServer::new(fake.clone()))
                 .add_service(network_service_server::NetworkServiceServer::new(
+                    fake.clone(),
+                ))
+                .add_service(settings_service_server::SettingsServiceServer::new(
                     fake.clone(),
                 ))
                 .add_service(daemon_service_server::DaemonServiceServer::new(fake))
@@ -485,6 +489,25 @@ impl event_service_server::EventService for Fake {
         let r = r.into_inner();
         self.change(|w| w.acknowledged.insert(r.subscriber, r.cursor));
         Ok(Response::new(AcknowledgeResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl settings_service_server::SettingsService for Fake {
+    async fn get_settings(&self, _: Request<GetSettingsRequest>) -> Answer<GetSettingsResponse> {
+        Ok(Response::new(GetSettingsResponse {
+            settings: Some(self.change(|w| w.settings)),
+        }))
+    }
+    async fn update_settings(
+        &self,
+        r: Request<UpdateSettingsRequest>,
+    ) -> Answer<UpdateSettingsResponse> {
+        let settings = r.into_inner().settings.unwrap();
+        self.change(|w| w.settings = settings);
+        Ok(Response::new(UpdateSettingsResponse {
+            settings: Some(settings),
+        }))
     }
 }
 

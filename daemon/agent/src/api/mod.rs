@@ -12,6 +12,7 @@ mod network;
 mod page;
 mod peer;
 pub mod server;
+mod settings;
 
 use std::sync::Arc;
 

@@ -23,6 +23,8 @@ pub mod kind {
     pub const CONVERSATION_REMOVED: i64 = 6;
     /// The account changed.
     pub const ACCOUNT_CHANGED: i64 = 7;
+    /// Settings changed.
+    pub const SETTINGS_CHANGED: i64 = 10;
 }
 
 /// How long events are kept, ms.
@@ -72,6 +74,11 @@ impl NewEvent {
     /// Fields of a conversation changed.
     pub fn conversation_changed(conversation: &str, fields: &[&str]) -> Self {
         Self::new(kind::CONVERSATION_CHANGED, conversation, "", fields)
+    }
+
+    /// Settings changed.
+    pub fn settings_changed(fields: &[&str]) -> Self {
+        Self::new(kind::SETTINGS_CHANGED, "", "", fields)
     }
 
     /// The account changed.

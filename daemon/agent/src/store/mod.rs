@@ -16,6 +16,7 @@ pub mod messages;
 pub mod outbox;
 pub mod received;
 pub mod schema;
+pub mod settings;
 pub mod tokens;
 pub mod writer;
 

@@ -93,6 +93,7 @@ async fn every_call_refuses_bad_input() {
     sending(client, &mut table, &id).await;
     listing(client, &mut table, &id, &note).await;
     events(client, &mut table).await;
+    settings(client, &mut table).await;
     table.assert_complete();
 
     // Nothing of all that left anything behind.
@@ -131,6 +132,10 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     none("EventService.Subscribe", outcome);
     let outcome = client.acknowledge(Default::default()).await;
     none("EventService.Acknowledge", outcome.map(drop));
+    let outcome = client.get_settings(Default::default()).await;
+    none("SettingsService.GetSettings", outcome.map(drop));
+    let outcome = client.update_settings(Default::default()).await;
+    none("SettingsService.UpdateSettings", outcome.map(drop));
     let outcome = client.sync(Default::default()).await;
     none("NetworkService.Sync", outcome.map(drop));
     // These answer nevertheless.
@@ -573,6 +578,44 @@ async fn events(client: &Client, table: &mut Table) {
         outcome,
         Code::OutOfRange,
         "LOG_REPLACED",
+    );
+}
+
+async fn settings(client: &Client, table: &mut Table) {
+    let update = async |paths: &[&str], settings: v1::Settings| {
+        let request = v1::UpdateSettingsRequest {
+            account: String::new(),
+            settings: Some(settings),
+            update_mask: Some(prost_types::FieldMask {
+                paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            }),
+        };
+        client.update_settings(request).await
+    };
+    let call = "SettingsService.UpdateSettings";
+    let invalid = Code::InvalidArgument;
+    let unknown = v1::Settings {
+        read_receipts: true,
+        notify_mode: 77,
+        ..Default::default()
+    };
+    let outcome = update(&[], unknown).await;
+    table.expect(call, "no mask", outcome, invalid, "UPDATE_MASK_EMPTY");
+    let outcome = update(&["read_receipts", "colour"], unknown).await;
+    table.expect(
+        call,
+        "no such setting",
+        outcome,
+        invalid,
+        "UPDATE_MASK_UNKNOWN_FIELD",
+    );
+    let outcome = update(&["read_receipts", "notify_mode"], unknown).await;
+    table.expect(call, "no such value", outcome, invalid, "SETTING_INVALID");
+    let now = client.get_settings(Default::default()).await.unwrap();
+    assert_eq!(
+        now.settings,
+        Some(v1::Settings::default()),
+        "nothing was changed"
     );
 }
 
