@@ -145,11 +145,22 @@ pub fn open(recipient: &AccountKeys, payload: &[u8]) -> Result<Opened, OpenError
         timestamp,
         content_bytes,
     } = unseal(recipient, payload)?;
-    if content_bytes.is_empty() {
+    let content = check_content(&content_bytes, timestamp)?;
+    Ok(Opened {
+        sender,
+        timestamp,
+        content,
+        content_bytes,
+    })
+}
+
+/// Parses a Content and compares the time it was signed for with the Envelope's.
+pub(crate) fn check_content(bytes: &[u8], timestamp: u64) -> Result<wire::Content, OpenError> {
+    if bytes.is_empty() {
         return Err(OpenError::BadContent("empty"));
     }
-    let content = wire::Content::decode(content_bytes.as_slice())
-        .map_err(|_| OpenError::BadContent("not protobuf"))?;
+    let content =
+        wire::Content::decode(bytes).map_err(|_| OpenError::BadContent("not protobuf"))?;
     // 0 counts as absent, which older senders write (messages.md 5.4).
     if content
         .sig_timestamp
@@ -159,12 +170,7 @@ pub fn open(recipient: &AccountKeys, payload: &[u8]) -> Result<Opened, OpenError
             "signed timestamp differs from the envelope's",
         ));
     }
-    Ok(Opened {
-        sender,
-        timestamp,
-        content,
-        content_bytes,
-    })
+    Ok(content)
 }
 
 /// The layers around a Content without the checks on it: frame, Envelope, encryption, padding.
@@ -201,7 +207,7 @@ fn unwrap(payload: &[u8]) -> Option<Vec<u8>> {
     request.body
 }
 
-fn check_envelope(envelope: wire::Envelope) -> Result<(u64, Vec<u8>), OpenError> {
+pub(crate) fn check_envelope(envelope: wire::Envelope) -> Result<(u64, Vec<u8>), OpenError> {
     if envelope.r#type.is_none() {
         return Err(OpenError::BadEnvelope("no type"));
     }

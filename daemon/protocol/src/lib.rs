@@ -14,6 +14,7 @@ pub mod blinding;
 pub mod bt;
 pub mod content;
 pub mod envelope;
+pub mod group_message;
 pub mod identity;
 pub mod multi_encrypt;
 pub mod onion;
@@ -24,6 +25,7 @@ pub mod session_encrypt;
 pub mod storage;
 pub mod subaccount;
 pub mod swarm;
+pub mod v2;
 pub mod xed25519;
 
 #[cfg(test)]

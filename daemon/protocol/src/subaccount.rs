@@ -232,6 +232,7 @@ fn factor(group: &AccountKeys, member: &AccountId) -> Option<Scalar> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn keys(byte: u8) -> AccountKeys {
         let mut seed = [0; 32];
@@ -298,5 +299,20 @@ mod tests {
         let mut bytes = [3; TOKEN_LENGTH];
         bytes[1] = Permissions::MEMBER.with(Permissions::ANY_PREFIX).0;
         assert!(Token(bytes).fits_prefix(5));
+    }
+
+    proptest! {
+        #[test]
+        fn any_auth_data_gets_an_answer(bytes in prop::collection::vec(any::<u8>(), 98..103)) {
+            let (group, member) = (keys(1), keys(2));
+            match AuthData::from_slice(&bytes) {
+                Ok(data) => {
+                    prop_assert!(!data.is_valid(&group.ed25519_public(), &member, Permissions(0)));
+                    let _ = data.token(&member);
+                    let _ = data.prove(&member, b"message");
+                }
+                Err(error) => prop_assert_eq!(error, AuthDataLength(bytes.len())),
+            }
+        }
     }
 }

@@ -575,3 +575,60 @@ fn what_would_be_refused_is_not_written() {
     });
     assert!(matches!(large, Err(WriteError::TooLarge(_))));
 }
+
+/// A Content whose data message has these bytes.
+fn data_message_of(bytes: &[u8]) -> Vec<u8> {
+    let mut content = vec![0x0a];
+    prost::encoding::encode_varint(bytes.len() as u64, &mut content);
+    content.extend_from_slice(bytes);
+    content
+}
+
+#[test]
+fn deep_nesting_is_refused_without_recursing() {
+    // A group that starts within itself: an unknown field, a known one, and one in a submessage.
+    let unknown = [0xc3, 0x0c].repeat(38_000);
+    assert!(wire::Content::decode(unknown.as_slice()).is_err());
+    assert!(wire::Content::decode([0x0b; 76_000].as_slice()).is_err());
+    let inside = data_message_of(&unknown);
+    assert!(wire::Content::decode(inside.as_slice()).is_err());
+}
+
+#[test]
+fn lengths_that_promise_too_much_are_refused() {
+    for length in [&[0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0xff; 9], &[0x7f]] {
+        let bytes = [&[0x0a][..], length].concat();
+        assert!(wire::Content::decode(bytes.as_slice()).is_err());
+        let body = [&[0x0a, 0x0a, 0x0a][..], length].concat();
+        assert!(wire::Content::decode(body.as_slice()).is_err());
+    }
+}
+
+#[test]
+fn as_many_parts_as_fit_into_a_message_are_cut_to_their_limits() {
+    let pointer = wire::AttachmentPointer {
+        id: Some(0),
+        url: Some("u".into()),
+        key: Some(vec![0; 32]),
+        ..Default::default()
+    };
+    let content = data(wire::DataMessage {
+        attachments: vec![pointer.clone(); 1_500],
+        preview: vec![wire::data_message::Preview::default(); 1],
+        ..with_body("x")
+    });
+    assert_eq!(read(&content).unwrap_err().reason(), "MISSING_FIELD");
+    let content = data(wire::DataMessage {
+        attachments: vec![pointer; 1_500],
+        ..with_body("x")
+    });
+    assert!(content.encode_to_vec().len() < 76_800);
+    let Kind::Visible(visible) = read(&content).unwrap().kind else {
+        panic!("not visible")
+    };
+    assert_eq!(visible.attachments.len(), visible::MAX_ATTACHMENTS);
+    // Two bytes each, nothing in them.
+    let empty = data_message_of(&[0x12, 0x00].repeat(38_000));
+    let content = wire::Content::decode(empty.as_slice()).unwrap();
+    assert_eq!(read(&content).unwrap_err().reason(), "MISSING_FIELD");
+}

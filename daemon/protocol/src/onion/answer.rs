@@ -72,9 +72,15 @@ impl ReplyKey {
         let ciphertext = BASE64
             .decode(body.trim_ascii())
             .map_err(|_| AnswerError::NotFromDestination)?;
-        let plaintext = self.open_raw(&ciphertext)?;
+        NodeAnswer::parse(&self.open_raw(&ciphertext)?)
+    }
+}
+
+impl NodeAnswer {
+    /// Reads the decrypted answer of a service node.
+    pub fn parse(plaintext: &[u8]) -> Result<Self, AnswerError> {
         let wrapper: Wrapper =
-            serde_json::from_slice(&plaintext).map_err(|_| AnswerError::Malformed)?;
+            serde_json::from_slice(plaintext).map_err(|_| AnswerError::Malformed)?;
         // A string is JSON inside JSON, except for errors in plain text.
         let body = match wrapper.body {
             Value::String(text) => match serde_json::from_str(&text) {
@@ -83,7 +89,7 @@ impl ReplyKey {
             },
             other => other,
         };
-        Ok(NodeAnswer {
+        Ok(Self {
             status: wrapper.status,
             body,
         })

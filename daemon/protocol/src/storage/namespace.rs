@@ -10,6 +10,12 @@ impl Namespace {
     /// Messages from others, and copies of the own ones.
     pub const DEFAULT: Self = Self(0);
 
+    /// Account keys of protocol version 2, for anyone to read. Never stored to, nor deleted from.
+    pub const ACCOUNT_PUBKEYS: Self = Self(-21);
+
+    /// Linked devices of protocol version 2. Never stored to, nor deleted from.
+    pub const DEVICES: Self = Self(21);
+
     /// The number in signed strings and hashes: empty for 0.
     pub fn signed_form(self) -> String {
         if self.0 == 0 {

@@ -15,6 +15,7 @@ mod identity;
 mod messages;
 mod multi_encrypt;
 mod onion;
+mod protobuf;
 mod session_encrypt;
 mod support;
 mod swarm_auth;
@@ -31,7 +32,7 @@ use support::{Case, Report};
 
 type Check = fn(&Case<'_>, &mut Report);
 
-const FILES: [(&str, Check); 9] = [
+const FILES: [(&str, Check); 10] = [
     ("identity.json", identity::check),
     ("session_encrypt.json", session_encrypt::check),
     ("messages.json", messages::check),
@@ -41,6 +42,7 @@ const FILES: [(&str, Check); 9] = [
     ("bt_encoding.json", bt_encoding::check),
     ("blinding.json", blinding::check),
     ("multi_encrypt.json", multi_encrypt::check),
+    ("protobuf.json", protobuf::check),
 ];
 
 /// Digests of the files, as `sha256sum` writes and checks them.

@@ -1,0 +1,40 @@
+//! Entry points of foreign bytes, one function each.
+//!
+//! A function takes any bytes and must return: a panic, an overflow, much memory or much time is a finding. Where a
+//! reader promises more (what it reads can be written and read again; a limit), that is checked too. libFuzzer calls the
+//! functions in `libfuzzer/`; the seeds in `corpus/NAME/`, and every input that once was a finding, run as ordinary
+//! tests, each also cut and damaged.
+
+mod messages;
+mod network;
+mod text;
+
+/// A target: name of its folder and of its binary, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 15] = [
+    ("storage_answer", network::storage_answer),
+    ("onion_answer", network::onion_answer),
+    ("onion_frame", network::onion_frame),
+    ("seed_answer", network::seed_answer),
+    ("node_list", network::node_list),
+    ("network_file", network::network_file),
+    ("namespace_0", messages::namespace_0),
+    ("content", messages::content),
+    ("group_message", messages::group_message),
+    ("decompress", messages::decompress),
+    ("kicked_notice", messages::kicked_notice),
+    ("version_2", messages::version_2),
+    ("bencode", text::bencode),
+    ("recovery_phrase", text::recovery_phrase),
+    ("body", text::body),
+];
+
+/// The function of a target.
+pub fn target(name: &str) -> Option<fn(&[u8])> {
+    TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, function)| *function)
+}
