@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
-use super::{StoreError, Writer};
+use super::{StoreError, Writer, tokenizer};
 use crate::platform::{ensure_private_file, write_private_file};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
@@ -60,7 +60,7 @@ impl AccountDb {
     /// Makes an empty database for a new account.
     pub async fn create(path: &Path, key: &DatabaseKey, meta: &Meta) -> Result<(), StoreError> {
         ensure_private_file(path)?;
-        let mut connection = options(path, key).connect().await?;
+        let mut connection = connect(path, key).await?;
         migrate(&mut connection).await?;
         sqlx::query(
             "INSERT INTO meta
@@ -94,6 +94,7 @@ impl AccountDb {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
+            .after_connect(|connection, _| Box::pin(tokenizer::register(connection)))
             .connect_lazy_with(options(path, key).pragma("query_only", "ON"));
         let (committed_sender, committed) = watch::channel(0);
         let (writer, writer_task) = Writer::spawn(connection, committed_sender, stop);
@@ -144,7 +145,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "initial",
@@ -154,6 +155,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "kinds",
         include_str!("../../migrations/account/0002_kinds.sql"),
+    ),
+    (
+        3,
+        "search",
+        include_str!("../../migrations/account/0003_search.sql"),
     ),
 ];
 
@@ -177,16 +183,16 @@ fn options(path: &Path, key: &DatabaseKey) -> SqliteConnectOptions {
 }
 
 async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, StoreError> {
-    options(path, key)
-        .connect()
-        .await
-        .map_err(|error| match error {
-            // SQLITE_NOTADB is what a wrong key looks like.
-            sqlx::Error::Database(cause) if cause.code().as_deref() == Some("26") => {
-                StoreError::WrongKey
-            }
-            other => other.into(),
-        })
+    let connected = options(path, key).connect().await;
+    let mut connection = connected.map_err(|error| match error {
+        // SQLITE_NOTADB is what a wrong key looks like.
+        sqlx::Error::Database(cause) if cause.code().as_deref() == Some("26") => {
+            StoreError::WrongKey
+        }
+        other => other.into(),
+    })?;
+    tokenizer::register(&mut connection).await?;
+    Ok(connection)
 }
 
 async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError> {

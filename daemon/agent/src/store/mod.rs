@@ -16,8 +16,11 @@ pub mod messages;
 pub mod outbox;
 pub mod received;
 pub mod schema;
+pub mod search;
 pub mod settings;
+mod tokenizer;
 pub mod tokens;
+pub mod words;
 pub mod writer;
 
 pub use account_db::{AccountDb, Meta};

@@ -36,6 +36,7 @@ pub const CONTENT: &[(&str, &[&str])] = &[
         "conversation",
         &["display_name", "picture_url", "picture_key", "nickname"],
     ),
+    ("message_text_data", &["block"]),
 ];
 
 /// TEXT and BLOB columns that hold nothing anybody wrote to somebody.
@@ -63,11 +64,13 @@ pub const METADATA: &[(&str, &[&str])] = &[
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::store::tokenizer;
     use sqlx::{Connection as _, SqliteConnection};
 
     /// An account database in memory, without a key.
     pub(crate) async fn memory() -> SqliteConnection {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        tokenizer::register(&mut connection).await.unwrap();
         for (_, _, script) in crate::store::account_db::MIGRATIONS {
             sqlx::raw_sql(script)
                 .execute(&mut connection)

@@ -5,5 +5,10 @@ mod common;
 mod events;
 mod expiry;
 mod receive;
+<<<<<<< HEAD
 mod upgrade;
+=======
+mod search;
+mod tokenizer;
+>>>>>>> 685c4ff (Index what messages say, in every script, and search it newest first)
 mod writer;

@@ -1,0 +1,33 @@
+-- Full-text index of what messages say. It keeps no text of its own: rows of the index point at message.receive_seq.
+-- The conversation is indexed as the word "c<number>", so that a search within one is a merge of two lists.
+
+CREATE VIEW message_words AS
+    SELECT receive_seq, body, 'c' || conversation AS conversation FROM message WHERE body IS NOT NULL;
+
+CREATE VIRTUAL TABLE message_text USING fts5 (
+    body, conversation,
+    content = 'message_words', content_rowid = 'receive_seq', columnsize = 0, tokenize = 'session'
+);
+-- Deleted words are overwritten, not marked (design.md promise 3).
+INSERT INTO message_text (message_text, rank) VALUES ('secure-delete', 1);
+
+CREATE TRIGGER message_text_added AFTER INSERT ON message WHEN new.body IS NOT NULL BEGIN
+    INSERT INTO message_text (rowid, body, conversation)
+    VALUES (new.receive_seq, new.body, 'c' || new.conversation);
+END;
+
+CREATE TRIGGER message_text_removed AFTER DELETE ON message WHEN old.body IS NOT NULL BEGIN
+    INSERT INTO message_text (message_text, rowid, body, conversation)
+    VALUES ('delete', old.receive_seq, old.body, 'c' || old.conversation);
+END;
+
+CREATE TRIGGER message_text_changed AFTER UPDATE OF body, conversation ON message
+WHEN old.body IS NOT new.body OR old.conversation <> new.conversation BEGIN
+    INSERT INTO message_text (message_text, rowid, body, conversation)
+    SELECT 'delete', old.receive_seq, old.body, 'c' || old.conversation WHERE old.body IS NOT NULL;
+    INSERT INTO message_text (rowid, body, conversation)
+    SELECT new.receive_seq, new.body, 'c' || new.conversation WHERE new.body IS NOT NULL;
+END;
+
+-- What an earlier version stored.
+INSERT INTO message_text (message_text) VALUES ('rebuild');
