@@ -12,6 +12,7 @@ use crate::commands::{
     account::AccountCommand,
     events::EventsArgs,
     messages::{ConversationArgs, MessageArgs, MessagesArgs},
+    search::{ExplainArgs, SearchArgs},
     send::SendArgs,
     settings::SettingsCommand,
 };
@@ -70,6 +71,10 @@ pub enum Command {
     Messages(MessagesArgs),
     /// Show one message
     Message(MessageArgs),
+    /// Find messages by their words, the newest first
+    Search(SearchArgs),
+    /// Show the way of a message: sealed, stored, by whom, over which path, and what went wrong
+    Explain(ExplainArgs),
     /// List the conversations, the newest activity first
     Conversations,
     /// Show one conversation

@@ -160,6 +160,10 @@ calls! {
     list_messages: messages, ListMessagesRequest => ListMessagesResponse, call;
     /// `MessageService.GetMessage`
     get_message: messages, GetMessageRequest => GetMessageResponse, call;
+    /// `MessageService.SearchMessages`
+    search_messages: messages, SearchMessagesRequest => SearchMessagesResponse, call;
+    /// `MessageService.ExplainMessage`
+    explain_message: messages, ExplainMessageRequest => ExplainMessageResponse, call;
     /// `EventService.Acknowledge`; for `Subscribe` see [`Client::events`].
     acknowledge: event_log, AcknowledgeRequest => AcknowledgeResponse, call;
     /// `NetworkService.GetNetworkStatus`

@@ -180,7 +180,7 @@ impl Network {
             .map(|(result, hash)| {
                 result.map(|confirmed| StoreReceipt {
                     hash,
-                    confirmed: confirmed.nodes.len(),
+                    confirmed: confirmed.nodes,
                     asked: confirmed.asked,
                     expiry_ms: confirmed.expiry,
                     node: done.node,

@@ -23,8 +23,8 @@ pub struct StoreItem {
 pub struct StoreReceipt {
     /// Its hash, computed here.
     pub hash: String,
-    /// Members of the swarm that signed for it; at least one.
-    pub confirmed: usize,
+    /// Ed25519 keys of the members of the swarm that signed for it; at least one.
+    pub confirmed: Vec<[u8; 32]>,
     /// Members the answer speaks of.
     pub asked: usize,
     /// When it is dropped, ms; the latest a member gave.

@@ -8,6 +8,7 @@ mod daemon;
 pub mod events;
 pub mod messages;
 mod network;
+pub mod search;
 pub mod send;
 pub mod settings;
 
@@ -33,6 +34,8 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Message(args) => messages::message(context, args).await,
         Command::Conversation(args) => messages::conversation(context, args).await,
         Command::Conversations => messages::conversations(context).await,
+        Command::Search(args) => search::search(context, args).await,
+        Command::Explain(args) => search::explain(context, args).await,
         Command::Events(args) => events::events(context, args).await,
     }
 }

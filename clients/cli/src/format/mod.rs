@@ -4,6 +4,7 @@
 
 pub mod chat;
 pub mod event;
+pub mod found;
 pub mod id;
 pub mod overview;
 pub mod safe;

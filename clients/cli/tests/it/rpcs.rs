@@ -34,6 +34,8 @@ const ROWS: &[Row] = &[
     ("MessageService/SendMessage", Ready, &["send", BOB, "hi"], ""),
     ("MessageService/ListMessages", Ready, &["messages", BOB], ""),
     ("MessageService/GetMessage", Ready, &["message", "m1"], ""),
+    ("MessageService/SearchMessages", Ready, &["search", "hello"], ""),
+    ("MessageService/ExplainMessage", Ready, &["explain", "m1"], ""),
     ("EventService/Subscribe", Ready, &["events"], ""),
     ("EventService/Acknowledge", Ready, &["events", "--as", "robot"], ""),
     ("NetworkService/GetNetworkStatus", Ready, &["status"], ""),

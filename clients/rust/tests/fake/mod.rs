@@ -406,6 +406,50 @@ impl message_service_server::MessageService for Fake {
             cursor: "log1:0".into(),
         }))
     }
+    async fn search_messages(
+        &self,
+        r: Request<SearchMessagesRequest>,
+    ) -> Answer<SearchMessagesResponse> {
+        self.ready().await?;
+        let query = r.into_inner().query;
+        let says = |message: &&Message| match &message.content {
+            Some(message::Content::Text(text)) => text.body.contains(&query),
+            _ => false,
+        };
+        let found: Vec<Message> =
+            self.change(|w| w.messages.iter().filter(says).cloned().collect());
+        let results = found.into_iter().map(|message| SearchResult {
+            message: Some(message),
+            snippet: query.clone(),
+            ..SearchResult::default()
+        });
+        Ok(Response::new(SearchMessagesResponse {
+            results: results.collect(),
+            ..SearchMessagesResponse::default()
+        }))
+    }
+    async fn explain_message(
+        &self,
+        r: Request<ExplainMessageRequest>,
+    ) -> Answer<ExplainMessageResponse> {
+        let message_id = r.into_inner().message_id;
+        let request = GetMessageRequest {
+            message_id,
+            ..GetMessageRequest::default()
+        };
+        let found = self.get_message(Request::new(request)).await?.into_inner();
+        Ok(Response::new(ExplainMessageResponse {
+            message: found.message,
+            steps: vec![MessageStep {
+                kind: MessageStepKind::Received.into(),
+                time: time(1_700_000_001),
+                count: 1,
+                wire_version: 1,
+                ..MessageStep::default()
+            }],
+            cursor: found.cursor,
+        }))
+    }
 }
 
 #[tonic::async_trait]

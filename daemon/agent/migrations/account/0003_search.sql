@@ -31,3 +31,34 @@ END;
 
 -- What an earlier version stored.
 INSERT INTO message_text (message_text) VALUES ('rebuild');
+
+-- When the own swarm stored it, by the swarm's clock.
+ALTER TABLE message ADD COLUMN stored_ms INTEGER;
+
+-- What happened on the way of an outgoing message. Equal steps are one row with a count: their number is bounded by
+-- that of the reasons. Goes with the message.
+CREATE TABLE delivery (
+    message   INTEGER NOT NULL REFERENCES message (receive_seq) ON DELETE CASCADE,
+    purpose   INTEGER NOT NULL,           -- as in outbox
+    step      INTEGER NOT NULL,           -- MessageStepKind of the API
+    reason    TEXT NOT NULL,              -- UPPER_SNAKE, or empty
+    first_ms  INTEGER NOT NULL,
+    last_ms   INTEGER NOT NULL,
+    count     INTEGER NOT NULL,
+    hash      TEXT NOT NULL,              -- in the swarm that got it, or empty
+    node      BLOB,                       -- that took it
+    path      TEXT NOT NULL,              -- opaque id, or empty
+    confirmed BLOB NOT NULL,              -- keys of those who signed, 32 bytes each
+    asked     INTEGER NOT NULL,
+    expiry_ms INTEGER,                    -- of the stored copy
+    PRIMARY KEY (message, purpose, step, reason)
+) STRICT, WITHOUT ROWID;
+
+-- Over which way units came from the own swarm: one row a unit, for a span of receive_seq.
+CREATE TABLE arrival (
+    first_seq INTEGER PRIMARY KEY,
+    last_seq  INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL,
+    node      BLOB NOT NULL,
+    path      TEXT NOT NULL               -- opaque id
+) STRICT;

@@ -8,7 +8,7 @@ use sqlx::Connection as _;
 use tonic::{Code, Request, Response, Status};
 
 use super::error::{from_store, invalid, status};
-use super::{Api, conversation, page};
+use super::{Api, conversation, page, search};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::messages::{self, MessageRow};
@@ -187,9 +187,26 @@ impl MessageService for Api {
             cursor: account.cursor(seq).encode(),
         }))
     }
+
+    async fn search_messages(
+        &self,
+        request: Request<v1::SearchMessagesRequest>,
+    ) -> Result<Response<v1::SearchMessagesResponse>, Status> {
+        let answer = search::search(self, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn explain_message(
+        &self,
+        request: Request<v1::ExplainMessageRequest>,
+    ) -> Result<Response<v1::ExplainMessageResponse>, Status> {
+        let answer = search::explain(self, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
 }
 
-fn not_found() -> Status {
+/// NOT_FOUND for a message.
+pub(super) fn not_found() -> Status {
     status(
         Code::NotFound,
         "MESSAGE_NOT_FOUND",

@@ -11,6 +11,7 @@ mod message;
 mod network;
 mod page;
 mod peer;
+mod search;
 pub mod server;
 mod settings;
 

@@ -8,6 +8,7 @@
 pub mod account_db;
 pub mod conversations;
 pub mod daemon_db;
+pub mod delivery;
 pub mod details;
 pub mod entries;
 pub mod events;

@@ -20,7 +20,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    fn to_db(self) -> i64 {
+    /// Its value in the database.
+    pub(super) fn to_db(self) -> i64 {
         match self {
             Self::Recipient => 1,
             Self::Sync => 2,

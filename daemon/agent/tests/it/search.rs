@@ -47,8 +47,8 @@ async fn conversation(rig: &Rig, id: i64) {
 async fn message(rig: &Rig, id: i64, conversation: i64, body: &str) {
     let sql = format!(
         "INSERT INTO message (receive_seq, public_id, conversation, author, outgoing, sent_ms,
-             received_ms, order_ms, kind, body, send_state, sync_state, wire_version, read)
-         VALUES ({id}, 'm{id}', {conversation}, 'a', 0, {id}, {id}, {id}, 'TEXT', '{body}', 1, 1, 1, 0)"
+             received_ms, order_ms, kind, body, send_state, sync_state, wire_version)
+         VALUES ({id}, 'm{id}', {conversation}, 'a', 0, {id}, {id}, {id}, 'TEXT', '{body}', 1, 1, 1)"
     );
     run(rig, sql).await;
 }

@@ -91,7 +91,7 @@ async fn dead_swarm_members_are_passed_over() {
         results.pop()?.ok()
     })
     .await;
-    assert_eq!(stored.confirmed, 1);
+    assert_eq!(stored.confirmed.len(), 1);
     assert_eq!(stored.asked, members.len());
 }
 

@@ -122,7 +122,7 @@ pub fn item(text: &str) -> StoreItem {
 /// Stores one message and says how many members signed.
 pub async fn store(network: &Network, keys: &AccountKeys, text: &str) -> usize {
     let mut receipts = network.store(&owner(keys), &[item(text)]).await.unwrap();
-    receipts.pop().unwrap().unwrap().confirmed
+    receipts.pop().unwrap().unwrap().confirmed.len()
 }
 
 /// Retrieves without cursors.

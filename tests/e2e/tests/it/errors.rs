@@ -92,6 +92,7 @@ async fn every_call_refuses_bad_input() {
     conversations(client, &mut table, &id).await;
     sending(client, &mut table, &id).await;
     listing(client, &mut table, &id, &note).await;
+    searching(client, &mut table).await;
     events(client, &mut table).await;
     settings(client, &mut table).await;
     table.assert_complete();
@@ -518,6 +519,82 @@ async fn listing(client: &Client, table: &mut Table, own: &str, note: &v1::Messa
         let outcome = client.get_message(request).await;
         let call = "MessageService.GetMessage";
         table.expect(call, id, outcome, Code::NotFound, "MESSAGE_NOT_FOUND");
+        let request = v1::ExplainMessageRequest {
+            account: String::new(),
+            message_id: id.to_owned(),
+        };
+        let outcome = client.explain_message(request).await;
+        let call = "MessageService.ExplainMessage";
+        table.expect(call, id, outcome, Code::NotFound, "MESSAGE_NOT_FOUND");
+    }
+}
+
+async fn searching(client: &Client, table: &mut Table) {
+    use v1::search_messages_request::Conversation as Within;
+    let call = "MessageService.SearchMessages";
+    let invalid = Code::InvalidArgument;
+    let note = || v1::SearchMessagesRequest {
+        query: "note".to_owned(),
+        ..Default::default()
+    };
+    for query in ["", " \t\n", "\0", "\"", "*()\":^+-{}", "\u{301}"] {
+        let request = v1::SearchMessagesRequest {
+            query: query.to_owned(),
+            ..note()
+        };
+        let outcome = client.search_messages(request).await;
+        let what = format!("nothing to find: {query:?}");
+        table.expect(call, &what, outcome, invalid, "QUERY_EMPTY");
+    }
+    let long = v1::SearchMessagesRequest {
+        query: "é".repeat(257),
+        ..note()
+    };
+    let outcome = client.search_messages(long).await;
+    table.expect(call, "257 letters", outcome, invalid, "QUERY_TOO_LONG");
+    for id in malformed_ids() {
+        let request = v1::SearchMessagesRequest {
+            conversation: Some(Within::AccountId(id.clone())),
+            ..note()
+        };
+        let outcome = client.search_messages(request).await;
+        let what = format!("within {id:?}");
+        table.expect(call, &what, outcome, invalid, "INVALID_ACCOUNT_ID");
+    }
+    for within in [
+        Within::AccountId(STRANGER.to_owned()),
+        Within::ConversationId(String::new()),
+        Within::ConversationId("nonsense".to_owned()),
+    ] {
+        let what = format!("{within:?}");
+        let request = v1::SearchMessagesRequest {
+            conversation: Some(within),
+            ..note()
+        };
+        let outcome = client.search_messages(request).await;
+        let reason = "CONVERSATION_NOT_FOUND";
+        table.expect(call, &what, outcome, Code::NotFound, reason);
+    }
+    let negative = v1::SearchMessagesRequest {
+        page_size: -1,
+        ..note()
+    };
+    let outcome = client.search_messages(negative).await;
+    table.expect(
+        call,
+        "a negative page",
+        outcome,
+        invalid,
+        "PAGE_SIZE_INVALID",
+    );
+    // The second is of this list, but of another query.
+    for token in ["nonsense", "BAAAAAAAAAAAAAAAAAAAAAA"] {
+        let request = v1::SearchMessagesRequest {
+            page_token: token.to_owned(),
+            ..note()
+        };
+        let outcome = client.search_messages(request).await;
+        table.expect(call, token, outcome, invalid, "PAGE_TOKEN_INVALID");
     }
 }
 
