@@ -16,7 +16,7 @@ use crate::store::entries::{self, NewMessage};
 use crate::store::messages::{self, MessageRow};
 use crate::store::outbox::{self, NewItem, Purpose};
 use crate::store::tokens::{self, Earlier};
-use crate::store::{AccountDb, Meta, StoreError, conversations, events, received};
+use crate::store::{AccountDb, Meta, StoreError, conversations, delivery, events, received};
 use crate::sync::poller::Poller;
 use crate::sync::signal::Signals;
 use crate::sync::{self, Context};
@@ -320,7 +320,8 @@ async fn prune(context: Context) {
                 Box::pin(async move {
                     events::prune(&mut *connection, now_ms).await?;
                     tokens::prune(&mut *connection, now_ms).await?;
-                    received::prune(connection, now_ms).await
+                    received::prune(&mut *connection, now_ms).await?;
+                    delivery::prune(connection).await
                 })
             })
             .await;

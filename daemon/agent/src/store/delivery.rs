@@ -72,8 +72,8 @@ pub async fn record(connection: &mut SqliteConnection, steps: &[Step]) -> Result
         return Ok(());
     }
     let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO delivery (message, purpose, step, reason, first_ms, last_ms, count, hash, node, path,
-                               confirmed, asked, expiry_ms) ",
+        "WITH fresh (message, purpose, step, reason, first_ms, last_ms, count, hash, node, path,
+                     confirmed, asked, expiry_ms) AS (",
     );
     query.push_values(steps, |mut values, step| {
         values
@@ -92,12 +92,44 @@ pub async fn record(connection: &mut SqliteConnection, steps: &[Step]) -> Result
             .push_bind(step.confirmed.clone());
         values.push_bind(step.asked).push_bind(step.expiry_ms);
     });
+    // The message may have gone meanwhile.
     query.push(
-        " ON CONFLICT (message, purpose, step, reason) DO UPDATE SET
+        ") INSERT INTO delivery (message, purpose, step, reason, first_ms, last_ms, count, hash, node,
+                                 path, confirmed, asked, expiry_ms)
+           SELECT * FROM fresh WHERE EXISTS (SELECT 1 FROM message WHERE receive_seq = fresh.message)
+           ON CONFLICT (message, purpose, step, reason) DO UPDATE SET
               last_ms = excluded.last_ms, count = count + 1, hash = excluded.hash,
               node = excluded.node, path = excluded.path, confirmed = excluded.confirmed,
               asked = excluded.asked, expiry_ms = excluded.expiry_ms",
     );
+    query.build().execute(connection).await?;
+    Ok(())
+}
+
+/// Writes that these items of the outbox were encrypted, as far as they belong to messages.
+pub async fn sealed(
+    connection: &mut SqliteConnection,
+    items: &[i64],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO delivery (message, purpose, step, reason, first_ms, last_ms, count, hash, path,
+                               confirmed, asked)
+         SELECT message, purpose, ",
+    );
+    query.push_bind(step::SEALED).push(", '', ");
+    query.push_bind(now_ms).push(", ").push_bind(now_ms);
+    query.push(
+        ", 1, coalesce(hash, ''), '', x'', 0 FROM outbox WHERE message IS NOT NULL AND id IN (",
+    );
+    let mut list = query.separated(", ");
+    for item in items {
+        list.push_bind(*item);
+    }
+    query.push(") ON CONFLICT (message, purpose, step, reason) DO NOTHING");
     query.build().execute(connection).await?;
     Ok(())
 }
@@ -113,21 +145,29 @@ pub struct Arrival {
     pub path: String,
 }
 
-/// Writes down how the messages of one unit came: those with these places of arrival, which follow each other.
+/// The last place of arrival that was ever given.
+pub async fn last_arrival(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let seq = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'message'")
+        .fetch_optional(connection)
+        .await?;
+    Ok(seq.unwrap_or(0))
+}
+
+/// Writes down how the messages of a unit came: all that arrived after the place `before`, in this transaction.
 pub async fn arrived(
     connection: &mut SqliteConnection,
-    first_seq: i64,
-    last_seq: i64,
+    before: i64,
     arrival: &Arrival,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO arrival (first_seq, last_seq, at_ms, node, path) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO arrival (first_seq, last_seq, at_ms, node, path)
+         SELECT ? + 1, seq, ?, ?, ? FROM sqlite_sequence WHERE name = 'message' AND seq > ?",
     )
-    .bind(first_seq)
-    .bind(last_seq)
+    .bind(before)
     .bind(arrival.at_ms)
     .bind(&arrival.node)
     .bind(&arrival.path)
+    .bind(before)
     .execute(connection)
     .await?;
     Ok(())

@@ -33,6 +33,8 @@ pub struct NewMessage {
     pub sync_state: i64,
     /// Name of the stored copy in the own swarm and when the swarm drops it, ms.
     pub stored: Option<(String, i64)>,
+    /// When the own swarm stored it, ms, by its clock.
+    pub stored_ms: Option<i64>,
     /// Type and seconds of a disappearing timer.
     pub expiry: (i64, i64),
     /// When the timer began, ms; `None`: it does not run yet.
@@ -90,7 +92,7 @@ pub async fn add(
          (public_id, conversation, author, outgoing, sent_ms, received_ms, order_ms, kind, body, raw,
           send_state, sync_state, hash, server_expiry_ms, expiry_type, expiry_timer_s, expiry_start_ms,
           expires_at, counts, mentions_me, deleted, quote_author, quote_sent_ms, preview_url,
-          preview_title, invitation_url, invitation_name, detail, detail_ms, wire_version) ",
+          preview_title, invitation_url, invitation_name, detail, detail_ms, stored_ms, wire_version) ",
     );
     query.push_values(messages, |mut values, message| {
         let (hash, expiry) = message.stored.clone().unzip();
@@ -130,6 +132,7 @@ pub async fn add(
             .push_bind(invitation_name)
             .push_bind(message.detail)
             .push_bind(message.detail_ms)
+            .push_bind(message.stored_ms)
             .push_bind(1_i64);
     });
     query.push(" ON CONFLICT (conversation, author, sent_ms) DO NOTHING");

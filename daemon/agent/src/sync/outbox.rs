@@ -18,6 +18,7 @@ use super::Context;
 use super::receive::own_inbox;
 use crate::random::os_rng;
 use crate::store::StoreError;
+use crate::store::delivery::{self, Step};
 use crate::store::entries::{self, Progress};
 use crate::store::messages;
 use crate::store::outbox::{self, Due, Purpose, Sealed, Unsealed};
@@ -154,6 +155,8 @@ async fn seal_all(context: &Context) -> Result<(), StoreError> {
             .call(move |connection| {
                 Box::pin(async move {
                     outbox::seal(&mut *connection, &sealed).await?;
+                    let ids: Vec<i64> = sealed.iter().map(|item| item.id).collect();
+                    delivery::sealed(&mut *connection, &ids, now_ms).await?;
                     // What we put into our own swarm comes back with the next poll: it is dealt with already.
                     let own: Vec<(&str, i64)> = sealed
                         .iter()
@@ -217,6 +220,12 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
         .writer()
         .call(move |connection| {
             Box::pin(async move {
+                let steps: Vec<Step> = items
+                    .iter()
+                    .zip(&outcomes)
+                    .filter_map(|(item, outcome)| step(item, outcome, now_ms))
+                    .collect();
+                delivery::record(&mut *connection, &steps).await?;
                 for (item, outcome) in items.iter().zip(outcomes) {
                     match outcome {
                         Ok(receipt) => {
@@ -236,6 +245,26 @@ fn store_item(item: &Due) -> StoreItem {
         namespace: Namespace::DEFAULT,
         data: item.bytes.as_slice().into(),
         ttl_ms: u64::try_from(item.ttl_ms).unwrap_or(0),
+    }
+}
+
+/// What an attempt adds to the way of its message.
+fn step(item: &Due, outcome: &Result<StoreReceipt, NetworkError>, now_ms: i64) -> Option<Step> {
+    let of = |kind| Some(Step::new(item.message?, item.purpose, kind, now_ms));
+    match outcome {
+        Ok(receipt) => Some(Step {
+            hash: receipt.hash.clone(),
+            node: Some(receipt.node.to_vec()),
+            path: receipt.path_id.clone(),
+            confirmed: receipt.confirmed.concat(),
+            asked: i64::try_from(receipt.asked).unwrap_or(i64::MAX),
+            expiry_ms: receipt.expiry_ms.map(to_db),
+            ..of(delivery::step::STORED)?
+        }),
+        Err(error) => Some(Step {
+            reason: error.reason().to_owned(),
+            ..of(delivery::step::ATTEMPT_FAILED)?
+        }),
     }
 }
 
@@ -300,6 +329,11 @@ async fn failed(
     let Some(message) = item.message else {
         return received::count(connection, &BTreeMap::from([("NOT_SENT", 1)])).await;
     };
+    let given_up = Step {
+        reason: reason.to_owned(),
+        ..Step::new(message, item.purpose, delivery::step::FAILED, now_ms)
+    };
+    delivery::record(&mut *connection, &[given_up]).await?;
     let progress = match item.purpose {
         Purpose::Recipient => Progress {
             send_state: Some(messages::FAILED),

@@ -2,16 +2,18 @@
 //!
 //! Facts: network.md 7.1 and 7.2; intervals come from the network's configuration.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream;
 use session_network::NetworkError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::receive::{self, UNIT, Unit};
 use super::{Context, Progress};
 use crate::store::StoreError;
-use crate::store::received;
+use crate::store::received::{self, Place};
 use crate::time::to_db;
 
 /// Requests to poll at once that may wait; more are answered by the poll under way.
@@ -118,41 +120,27 @@ fn pause(context: &Context) -> Duration {
     }
 }
 
-/// Reads until the member has nothing more.
+/// Reads until the member has nothing more. The next page is asked for while the last one is opened and committed.
 async fn poll(context: &Context) -> Result<Polled, PollError> {
     let place = receive::own_inbox(&context.account_id());
-    let mut new_messages = 0;
-    for _ in 0..PAGES {
-        let cursors = {
-            let mut connection = context
-                .db
-                .readers()
-                .acquire()
-                .await
-                .map_err(StoreError::from)?;
-            received::cursors(&mut connection, &place, context.now_ms()).await?
-        };
-        let page = context
-            .network
-            .retrieve(&context.keys, place.namespace, &cursors)
-            .await?;
-        context.progress.polled(context.now_ms());
-        let more = page.more && !page.messages.is_empty();
-        let mut messages = page.messages;
-        while !messages.is_empty() {
-            let rest = messages.split_off(messages.len().min(UNIT));
-            let unit = Unit {
-                node: page.node,
-                place: place.clone(),
-                messages,
-            };
-            new_messages += receive::apply(context, unit).await?;
-            messages = rest;
-        }
-        if !more {
-            break;
-        }
-    }
+    let cursors = {
+        let mut connection = context
+            .db
+            .readers()
+            .acquire()
+            .await
+            .map_err(StoreError::from)?;
+        received::cursors(&mut connection, &place, context.now_ms()).await?
+    };
+    let reading = Reading {
+        context: context.clone(),
+        place,
+        cursors,
+        pages: PAGES,
+        units: VecDeque::new(),
+    };
+    let units = stream::try_unfold(reading, Reading::next);
+    let new_messages = receive::apply_all(context, units).await?;
     let at_ms = context.now_ms();
     if new_messages > 0 {
         context.progress.active(at_ms);
@@ -161,4 +149,45 @@ async fn poll(context: &Context) -> Result<Polled, PollError> {
         new_messages,
         at_ms,
     })
+}
+
+/// Where reading stands. The cursors here run ahead of those on disk, which move with the commits: after a failure the
+/// next poll begins at those.
+struct Reading {
+    context: Context,
+    place: Place,
+    cursors: HashMap<[u8; 32], String>,
+    /// Pages that may still be asked for.
+    pages: usize,
+    units: VecDeque<Unit>,
+}
+
+impl Reading {
+    async fn next(mut self) -> Result<Option<(Unit, Self)>, PollError> {
+        while self.units.is_empty() && self.pages > 0 {
+            let page = self
+                .context
+                .network
+                .retrieve(&self.context.keys, self.place.namespace, &self.cursors)
+                .await?;
+            self.context.progress.polled(self.context.now_ms());
+            self.pages = if page.more { self.pages - 1 } else { 0 };
+            let mut messages = page.messages;
+            match messages.last() {
+                Some(last) => self.cursors.insert(page.node, last.hash.clone()),
+                None => break,
+            };
+            while !messages.is_empty() {
+                let rest = messages.split_off(messages.len().min(UNIT));
+                self.units.push_back(Unit {
+                    node: page.node,
+                    path: page.path_id.clone(),
+                    place: self.place.clone(),
+                    messages,
+                });
+                messages = rest;
+            }
+        }
+        Ok(self.units.pop_front().map(|unit| (unit, self)))
+    }
 }

@@ -1,6 +1,7 @@
 //! From a swarm member's answer to the database.
 //!
-//! One answer is one unit. Its messages are opened in parallel on the blocking pool, judged in the node's order, and
+//! One answer is one unit; the next ones are opened while one is committed. Its messages are opened in parallel on the
+//! blocking pool, judged in the node's order, and
 //! applied with multi-row statements, together with cursor, tombstones and events, in one transaction: no statement
 //! runs per message. A unit that cannot be committed is halved until the message at fault stands alone; that one goes
 //! to the quarantine and the cursor moves on.
@@ -10,9 +11,11 @@
 //! and everything that belongs to kinds other than text. A message with a disappearing timer keeps its fields.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, TryStreamExt as _};
 use session_network::StoredMessage;
 use session_protocol::content::{self, ContentError, ExpirationMode, Kind, Place as Timers};
 use session_protocol::storage::Namespace;
@@ -22,6 +25,7 @@ use sqlx::SqliteConnection;
 use super::{Context, expiry};
 use crate::random::opaque_id;
 use crate::store::conversations::{self, Edit};
+use crate::store::delivery::{self, Arrival};
 use crate::store::entries::{self, NewMessage};
 use crate::store::events::{self, NewEvent};
 use crate::store::messages;
@@ -36,6 +40,8 @@ pub const UNIT: usize = 200;
 pub struct Unit {
     /// Who answered.
     pub node: [u8; 32],
+    /// Opaque id of the path it came over.
+    pub path: String,
     /// What was read.
     pub place: Place,
     /// At most [`UNIT`].
@@ -74,71 +80,112 @@ struct Item {
     judged: Judged,
 }
 
-/// Applies a unit and returns how many messages were new. Waits for the commit.
+/// A unit whose messages are opened and judged.
+pub struct Opened {
+    batch: Batch,
+    cursor: Option<NodeCursor>,
+    items: Vec<Item>,
+}
+
+/// Units opened ahead of the one that is being committed.
+const AHEAD: usize = 2;
+
+/// Applies units in their order and returns how many messages were new. While one is committed the next ones are
+/// opened, and the source of units is asked for more; commits keep the order, so that a cursor never moves past what
+/// is not on disk.
+pub async fn apply_all<E: From<StoreError>>(
+    context: &Context,
+    units: impl Stream<Item = Result<Unit, E>>,
+) -> Result<u32, E> {
+    let opened = units
+        .map_ok(|unit| {
+            let context = context.clone();
+            async move { Ok(open(&context, unit).await?) }
+        })
+        .try_buffered(AHEAD);
+    let mut opened = std::pin::pin!(opened);
+    let mut new = 0;
+    let mut next = opened.try_next().await?;
+    while let Some(current) = next {
+        let (committed, following) =
+            futures_util::future::join(commit(&context.db, current), opened.try_next()).await;
+        new += committed?;
+        next = following?;
+    }
+    Ok(new)
+}
+
+/// Applies one unit and returns how many messages were new. Waits for the commit.
 pub async fn apply(context: &Context, unit: Unit) -> Result<u32, StoreError> {
-    let Some(last) = unit.messages.last() else {
-        return Ok(0);
-    };
-    let cursor = (last.hash.clone(), to_db(last.expiration));
-    let fresh = unknown(&context.db, &unit).await?;
+    commit(&context.db, open(context, unit).await?).await
+}
+
+/// Opens and judges a unit.
+async fn open(context: &Context, unit: Unit) -> Result<Opened, StoreError> {
+    let last = unit.messages.last();
+    let cursor = last.map(|last| (last.hash.clone(), to_db(last.expiration)));
+    let fresh = unknown(&context.db, &unit.place, unit.messages).await?;
     let items = open_all(&context.keys, fresh).await;
-    let batch = Batch {
-        own: context.account_id(),
-        place: unit.place,
-        node: unit.node,
-        now_ms: context.now_ms(),
-    };
-    commit(&context.db, Arc::new(batch), Some(cursor), items).await
+    Ok(Opened {
+        batch: Batch {
+            own: context.account_id(),
+            place: unit.place,
+            node: unit.node,
+            path: unit.path,
+            now_ms: context.now_ms(),
+        },
+        cursor,
+        items,
+    })
 }
 
 /// Those the database has not dealt with. A hint that saves work; the transaction decides.
-async fn unknown(db: &AccountDb, unit: &Unit) -> Result<Vec<StoredMessage>, StoreError> {
-    let hashes: Vec<&str> = unit
-        .messages
+async fn unknown(
+    db: &AccountDb,
+    place: &Place,
+    mut messages: Vec<StoredMessage>,
+) -> Result<Vec<StoredMessage>, StoreError> {
+    let hashes: Vec<&str> = messages
         .iter()
         .map(|message| message.hash.as_str())
         .collect();
     let mut connection = db.readers().acquire().await?;
-    let known = received::known(&mut connection, &unit.place, &hashes).await?;
-    Ok(unit
-        .messages
-        .iter()
-        .filter(|message| !known.contains(&message.hash))
-        .cloned()
-        .collect())
+    let known = received::known(&mut connection, place, &hashes).await?;
+    messages.retain(|message| !known.contains(&message.hash));
+    Ok(messages)
 }
 
 /// Opens messages on the blocking pool, one share per core.
 async fn open_all(keys: &Arc<AccountKeys>, messages: Vec<StoredMessage>) -> Vec<Item> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = messages.len().div_ceil(cores).max(1);
-    let tasks: Vec<_> = messages
-        .chunks(share)
-        .map(|chunk| {
-            let (keys, chunk) = (Arc::clone(keys), chunk.to_vec());
+    let messages = Arc::new(messages);
+    let tasks: Vec<_> = (0..messages.len())
+        .step_by(share)
+        .map(|from| {
+            let (keys, messages) = (Arc::clone(keys), Arc::clone(&messages));
             tokio::task::spawn_blocking(move || {
-                chunk
-                    .into_iter()
-                    .map(|stored| Item {
-                        judged: judge(&keys, &stored),
-                        stored,
-                    })
-                    .collect::<Vec<_>>()
+                let until = (from + share).min(messages.len());
+                let share = messages.get(from..until).unwrap_or_default();
+                share.iter().map(|m| judge(&keys, m)).collect::<Vec<_>>()
             })
         })
         .collect();
-    let mut items = Vec::with_capacity(messages.len());
-    for (task, chunk) in tasks.into_iter().zip(messages.chunks(share)) {
+    let mut judged = Vec::with_capacity(messages.len());
+    for task in tasks {
+        let until = (judged.len() + share).min(messages.len());
         match task.await {
-            Ok(opened) => items.extend(opened),
+            Ok(opened) => judged.extend(opened),
             // A parser that panics costs its share, which stays in the quarantine, and nothing else.
-            Err(_) => items.extend(chunk.iter().map(|stored| Item {
-                stored: stored.clone(),
-                judged: Judged::Quarantine("PANICKED"),
-            })),
+            Err(_) => judged.resize(until, Judged::Quarantine("PANICKED")),
         }
     }
-    items
+    // The tasks are done, so this is the last handle.
+    Arc::unwrap_or_clone(messages)
+        .into_iter()
+        .zip(judged)
+        .map(|(stored, judged)| Item { stored, judged })
+        .collect()
 }
 
 fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
@@ -214,40 +261,64 @@ struct Batch {
     own: AccountId,
     place: Place,
     node: [u8; 32],
+    path: String,
     now_ms: i64,
 }
 
 /// Hash after which the node continues, and when the node drops that message, ms.
 type NodeCursor = (String, i64);
 
-/// Commits items; on a fault of the data halves them until the one at fault is alone. The cursor moves with the last
-/// part alone: after a crash between two parts the rest is read again.
-fn commit(
+async fn commit(db: &AccountDb, opened: Opened) -> Result<u32, StoreError> {
+    let Opened {
+        batch,
+        cursor,
+        items,
+    } = opened;
+    if cursor.is_none() {
+        return Ok(0);
+    }
+    let whole = 0..items.len();
+    commit_part(db, Arc::new(batch), cursor, Arc::new(items), whole).await
+}
+
+/// Commits part of the items; on a fault of the data halves it until the one at fault is alone. The cursor moves with
+/// the last part alone: after a crash between two parts the rest is read again.
+fn commit_part(
     db: &AccountDb,
     batch: Arc<Batch>,
     cursor: Option<NodeCursor>,
-    items: Vec<Item>,
+    items: Arc<Vec<Item>>,
+    part: Range<usize>,
 ) -> BoxFuture<'_, Result<u32, StoreError>> {
     Box::pin(async move {
-        let (shared, copy, at) = (Arc::clone(&batch), items.clone(), cursor.clone());
+        let (shared, all, at) = (Arc::clone(&batch), Arc::clone(&items), cursor.clone());
+        let range = part.clone();
         let outcome = db
             .writer()
             .unit(move |connection| {
-                Box::pin(async move { write(connection, &shared, at, &copy).await })
+                Box::pin(async move {
+                    let items = all.get(range).unwrap_or_default();
+                    write(connection, &shared, at, items).await
+                })
             })
             .await;
         match outcome {
             Err(error) if is_fault_of_data(&error) => {
-                let mut items = items;
-                if items.len() > 1 {
-                    let second = items.split_off(items.len() / 2);
-                    let first = commit(db, Arc::clone(&batch), None, items).await?;
-                    return Ok(first + commit(db, batch, cursor, second).await?);
+                if part.len() > 1 {
+                    let middle = part.start + part.len() / 2;
+                    let (first, second) = (part.start..middle, middle..part.end);
+                    let batch_again = Arc::clone(&batch);
+                    let added =
+                        commit_part(db, batch_again, None, Arc::clone(&items), first).await?;
+                    return Ok(added + commit_part(db, batch, cursor, items, second).await?);
                 }
-                match items.first_mut() {
+                match items.get(part.start) {
                     Some(item) if !matches!(item.judged, Judged::Quarantine(_)) => {
-                        item.judged = Judged::Quarantine("CANNOT_BE_STORED");
-                        commit(db, batch, cursor, items).await
+                        let refused = Item {
+                            stored: item.stored.clone(),
+                            judged: Judged::Quarantine("CANNOT_BE_STORED"),
+                        };
+                        commit_part(db, batch, cursor, Arc::new(vec![refused]), 0..1).await
                     }
                     _ => Err(error),
                 }
@@ -283,6 +354,7 @@ async fn write(
         own,
         place,
         node,
+        path,
         now_ms,
     } = batch;
     let hashes: Vec<(&str, i64)> = items
@@ -305,7 +377,14 @@ async fn write(
             }),
         }
     }
+    let before = delivery::last_arrival(&mut *connection).await?;
     let added = add_entries(&mut *connection, own, &entries, *now_ms).await?;
+    let arrival = Arrival {
+        at_ms: *now_ms,
+        node: node.to_vec(),
+        path: path.clone(),
+    };
+    delivery::arrived(&mut *connection, before, &arrival).await?;
     received::quarantine(&mut *connection, place, &quarantined, *now_ms).await?;
     received::count(&mut *connection, &refused).await?;
     if let Some((hash, expires_ms)) = cursor {
@@ -371,6 +450,7 @@ async fn add_entries(
             send_state: state,
             sync_state: state,
             stored: Some((stored.hash.clone(), to_db(stored.expiration))),
+            stored_ms: Some(to_db(stored.timestamp)),
             expiry: entry.expiry,
             expiry_start_ms,
             counts: !entry.outgoing,

@@ -5,10 +5,7 @@ mod common;
 mod events;
 mod expiry;
 mod receive;
-<<<<<<< HEAD
-mod upgrade;
-=======
 mod search;
 mod tokenizer;
->>>>>>> 685c4ff (Index what messages say, in every script, and search it newest first)
+mod upgrade;
 mod writer;

@@ -40,6 +40,7 @@ async fn apply(rig: &Rig, node: u8, messages: Vec<StoredMessage>) -> u32 {
         &rig.context,
         Unit {
             node: [node; 32],
+            path: "path".to_owned(),
             place,
             messages,
         },

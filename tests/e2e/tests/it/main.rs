@@ -15,6 +15,7 @@ mod idempotent;
 mod owner_only;
 mod proxy;
 mod restore;
+mod search;
 mod sigkill;
 mod start;
 mod subscriber;
