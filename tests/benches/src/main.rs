@@ -5,8 +5,11 @@
 
 mod agent;
 mod crypto;
+mod inbox;
 mod process;
+mod scale;
 mod summary;
+mod texts;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +33,24 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         rounds: usize,
     },
+    /// A backlog: opened, judged, committed and indexed, beside the rate of opening alone
+    Inbox {
+        /// Messages
+        #[arg(long, default_value_t = 10_000)]
+        messages: usize,
+        /// How often
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// The same calls on a short and on a long history
+    Scale {
+        /// Messages of the long one; the short one has a hundredth
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: u64,
+        /// Calls of each kind
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+    },
     #[command(hide = true)]
     ChildNetwork(session_localnet::cli::RunArgs),
     #[command(hide = true)]
@@ -41,10 +62,13 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::All => {
             crypto::run()?;
-            agent::run(20).await
+            agent::run(20).await?;
+            inbox::run(10_000, 5).await
         }
         Command::Crypto => crypto::run(),
         Command::Agent { rounds } => agent::run(rounds).await,
+        Command::Inbox { messages, rounds } => inbox::run(messages, rounds).await,
+        Command::Scale { messages, rounds } => scale::run(messages, rounds).await,
         Command::ChildNetwork(args) => session_localnet::cli::run(args).await,
         Command::ChildAgent(args) => sessiond::cli::run(args).await,
     }

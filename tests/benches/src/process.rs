@@ -66,6 +66,16 @@ impl Home {
         })
     }
 
+    /// Folder of its state.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+
+    /// File with the passphrase of its vault.
+    pub fn passphrase_file(&self) -> PathBuf {
+        self.dir.join("passphrase")
+    }
+
     /// Starts the agent and waits until it answers. Returns the time from just before the start.
     pub async fn start(&self) -> anyhow::Result<(Process, Client, Instant)> {
         let path = |suffix: &str| self.dir.join(format!("{}{suffix}", self.name));
@@ -92,4 +102,17 @@ impl Home {
             }
         }
     }
+}
+
+/// Lets the peak of this process's memory begin anew.
+pub fn forget_peak() -> anyhow::Result<()> {
+    Ok(std::fs::write("/proc/self/clear_refs", "5")?)
+}
+
+/// Most memory this process had resident, KiB.
+pub fn peak_kib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.context("no VmHWM")?.parse()?)
 }

@@ -303,6 +303,7 @@ impl conversation_service_server::ConversationService for Fake {
         self.ready().await?;
         Ok(Response::new(ListConversationsResponse {
             conversations: vec![self.with_bob()],
+            unread_count: 2,
             next_page_token: String::new(),
             cursor: "log1:0".into(),
         }))

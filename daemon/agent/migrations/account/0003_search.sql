@@ -62,3 +62,6 @@ CREATE TABLE arrival (
     node      BLOB NOT NULL,
     path      TEXT NOT NULL               -- opaque id
 ) STRICT;
+
+-- The total of unread messages, from the index alone.
+CREATE INDEX conversation_unread ON conversation (unread) WHERE unread > 0;

@@ -30,6 +30,7 @@ impl ConversationService for Api {
             let mut connection = context.db.readers().acquire().await?;
             let mut snapshot = connection.begin().await?;
             let seq = events::head(&mut snapshot).await?;
+            let unread = conversations::unread_total(&mut snapshot).await?;
             let mut rows = conversations::page(&mut snapshot, after, size + 1).await?;
             let more = i64::try_from(rows.len()).is_ok_and(|count| count > size);
             rows.truncate(usize::try_from(size).unwrap_or(0));
@@ -39,13 +40,14 @@ impl ConversationService for Api {
             });
             let conversations =
                 convert::conversations(&mut snapshot, rows, context.now_ms()).await?;
-            Ok::<_, StoreError>((conversations, next, seq))
+            Ok::<_, StoreError>((conversations, next, unread, seq))
         };
-        let (conversations, next, seq) = read.await.map_err(from_store)?;
+        let (conversations, next, unread, seq) = read.await.map_err(from_store)?;
         Ok(Response::new(v1::ListConversationsResponse {
             conversations,
             next_page_token: next.map(page::Token::encode).unwrap_or_default(),
             cursor: account.cursor(seq).encode(),
+            unread_count: u32::try_from(unread).unwrap_or(u32::MAX),
         }))
     }
 

@@ -194,6 +194,17 @@ where
     Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
 }
 
+/// Unread messages of all conversations.
+pub async fn unread_total(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(UNREAD_TOTAL)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Answered from an index that holds nothing but these numbers.
+pub(super) const UNREAD_TOTAL: &str =
+    "SELECT coalesce(sum(unread), 0) FROM conversation WHERE unread > 0";
+
 /// A page of conversations, newest activity first, strictly after `(last_activity_ms, id)`.
 pub async fn page(
     connection: &mut SqliteConnection,
