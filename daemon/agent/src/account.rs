@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::events::{Cursor, Hub};
-use crate::random::opaque_id;
+use crate::random::message_id;
 use crate::store::conversations::Edit;
 use crate::store::entries::{self, NewMessage};
 use crate::store::messages::{self, MessageRow};
@@ -237,7 +237,7 @@ async fn accept(
     .ok_or(sqlx::Error::RowNotFound)?;
     let to_self = recipient == own;
     let message = NewMessage {
-        public_id: opaque_id(),
+        public_id: message_id(network_now),
         conversation: conversation.id,
         author: own.to_string(),
         outgoing: true,

@@ -24,6 +24,10 @@ use crate::vault::DatabaseKey;
 
 /// Connections that read. Each list or stream page takes one for a moment.
 const READERS: u32 = 4;
+/// Decrypted pages kept in memory, KiB with a minus sign: decrypting one costs more than a search in it.
+const WRITER_CACHE: &str = "-16384";
+/// The same, of each reader.
+const READER_CACHE: &str = "-4096";
 /// Longest a reader waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
@@ -95,7 +99,11 @@ impl AccountDb {
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
             .after_connect(|connection, _| Box::pin(tokenizer::register(connection)))
-            .connect_lazy_with(options(path, key).pragma("query_only", "ON"));
+            .connect_lazy_with(
+                options(path, key)
+                    .pragma("query_only", "ON")
+                    .pragma("cache_size", READER_CACHE),
+            );
         let (committed_sender, committed) = watch::channel(0);
         let (writer, writer_task) = Writer::spawn(connection, committed_sender, stop);
         Ok(Self {
@@ -182,8 +190,10 @@ fn options(path: &Path, key: &DatabaseKey) -> SqliteConnectOptions {
         .pragma("secure_delete", "ON")
 }
 
+/// Connects to write.
 async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, StoreError> {
-    let connected = options(path, key).connect().await;
+    let options = options(path, key).pragma("cache_size", WRITER_CACHE);
+    let connected = options.connect().await;
     let mut connection = connected.map_err(|error| match error {
         // SQLITE_NOTADB is what a wrong key looks like.
         sqlx::Error::Database(cause) if cause.code().as_deref() == Some("26") => {

@@ -76,17 +76,45 @@ pub struct Added {
     pub public_id: String,
 }
 
-/// Adds messages with one statement, their attachments with another. One that is there already (same conversation,
-/// author and sent timestamp) is left out and not returned. Aggregates of the conversations and events are the
-/// caller's ([`super::conversations::update`]).
+/// Rows of one statement: always the same number, so that its text is the same and it is prepared once.
+const ROWS: usize = 100;
+
+/// Adds messages with a statement per [`ROWS`], their attachments with another. One that is there already (same
+/// conversation, author and sent timestamp) is left out and not returned. Aggregates of the conversations and events are
+/// the caller's ([`super::conversations::save`]).
 pub async fn add(
     connection: &mut SqliteConnection,
     messages: &[NewMessage],
     now_ms: i64,
 ) -> Result<Vec<Added>, StoreError> {
-    if messages.is_empty() {
-        return Ok(Vec::new());
+    let mut added = Vec::with_capacity(messages.len());
+    for rows in messages.chunks(ROWS) {
+        added.extend(add_rows(&mut *connection, rows, now_ms).await?);
     }
+    let seqs: HashMap<&str, i64> = added
+        .iter()
+        .map(|added| (&*added.public_id, added.receive_seq))
+        .collect();
+    let files: Vec<(i64, usize, &NewAttachment)> = messages
+        .iter()
+        .filter_map(|message| Some((*seqs.get(&*message.public_id)?, message)))
+        .flat_map(|(seq, message)| {
+            let files = message.attachments.iter().enumerate();
+            files.map(move |(position, file)| (seq, position, file))
+        })
+        .collect();
+    // A statement takes 32,766 values; 200 messages of 32 files are more.
+    for some in files.chunks(1_000) {
+        details::add_attachments(&mut *connection, some).await?;
+    }
+    Ok(added)
+}
+
+async fn add_rows(
+    connection: &mut SqliteConnection,
+    messages: &[NewMessage],
+    now_ms: i64,
+) -> Result<Vec<Added>, StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO message
          (public_id, conversation, author, outgoing, sent_ms, received_ms, order_ms, kind, body, raw,
@@ -137,7 +165,7 @@ pub async fn add(
     });
     query.push(" ON CONFLICT (conversation, author, sent_ms) DO NOTHING");
     query.push(" RETURNING receive_seq, public_id");
-    let rows = query.build().fetch_all(&mut *connection).await?;
+    let rows = query.build().fetch_all(connection).await?;
     let added = rows
         .iter()
         .map(|row| {
@@ -146,23 +174,7 @@ pub async fn add(
                 public_id: row.try_get(1)?,
             })
         })
-        .collect::<Result<Vec<_>, sqlx::Error>>()?;
-    let seqs: HashMap<&str, i64> = added
-        .iter()
-        .map(|added| (&*added.public_id, added.receive_seq))
-        .collect();
-    let files: Vec<(i64, usize, &NewAttachment)> = messages
-        .iter()
-        .filter_map(|message| Some((*seqs.get(&*message.public_id)?, message)))
-        .flat_map(|(seq, message)| {
-            let files = message.attachments.iter().enumerate();
-            files.map(move |(position, file)| (seq, position, file))
-        })
-        .collect();
-    // A statement takes 32,766 values; 200 messages of 32 files are more.
-    for some in files.chunks(1_000) {
-        details::add_attachments(&mut *connection, some).await?;
-    }
+        .collect::<Result<_, sqlx::Error>>()?;
     Ok(added)
 }
 

@@ -202,8 +202,11 @@ pub async fn hits(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sqlx::ConnectOptions as _;
 
     use super::*;
+    use crate::store::account_db::MIGRATIONS;
+    use crate::store::tokenizer;
 
     fn snippet(query: &str, text: &str) -> Snippet {
         Query::parse(query).unwrap().snippet(text)
@@ -246,6 +249,52 @@ mod tests {
         assert!(snippet.text.starts_with("hay "), "{}", snippet.text);
         let range = snippet.matches[0].clone();
         assert!(range.start <= BEFORE && range.len() == 6);
+    }
+
+    /// Without a key the database is plain SQLite, so that its file can be searched for what should be gone.
+    #[tokio::test]
+    async fn deleted_words_are_nowhere_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plain.db");
+        let options = crate::store::options(&path)
+            .create_if_missing(true)
+            .pragma("secure_delete", "ON");
+        let mut db = options.connect().await.unwrap();
+        tokenizer::register(&mut db).await.unwrap();
+        for (_, _, script) in MIGRATIONS {
+            sqlx::raw_sql(script).execute(&mut db).await.unwrap();
+        }
+        let fill =
+            "INSERT INTO conversation (id, public_id, kind, peer, display_name, display_name_ms,
+                        last_activity_ms, created_ms) VALUES (1, 'c', 1, 'p', '', 0, 0, 0);
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+             INSERT INTO message (public_id, conversation, author, outgoing, sent_ms, received_ms,
+                 order_ms, kind, body, send_state, sync_state, wire_version)
+             SELECT i, 1, 'a', 0, i, i, i, 'TEXT',
+                 'some words ' || i || iif(i % 30 = 7, ' qqzanzibar 京葫芦', ''), 1, 1, 1 FROM n;
+             PRAGMA wal_checkpoint(TRUNCATE)";
+        sqlx::raw_sql(fill).execute(&mut db).await.unwrap();
+        let on_disk = || {
+            let bytes = std::fs::read(&path).unwrap();
+            ["zanzibar", "葫芦"].map(|word| {
+                let mut windows = bytes.windows(word.len());
+                windows.any(|window| window == word.as_bytes())
+            })
+        };
+        assert_eq!(on_disk(), [true, true]);
+        for clear in [
+            "DELETE FROM message WHERE receive_seq % 60 = 7",
+            "UPDATE message SET body = NULL WHERE body LIKE '%zanzibar%'",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        ] {
+            sqlx::raw_sql(clear).execute(&mut db).await.unwrap();
+        }
+        assert_eq!(on_disk(), [false, false]);
+        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM message WHERE body IS NOT NULL")
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
+        assert_eq!(left, 290);
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::TryReadyChunksError;
 use futures_util::{Stream, TryStreamExt as _};
 use session_network::StoredMessage;
 use session_protocol::content::{self, ContentError, ExpirationMode, Kind, Place as Timers};
@@ -23,7 +24,7 @@ use session_protocol::{AccountId, AccountKeys, envelope};
 use sqlx::SqliteConnection;
 
 use super::{Context, expiry};
-use crate::random::opaque_id;
+use crate::random::message_id;
 use crate::store::conversations::{self, Edit};
 use crate::store::delivery::{self, Arrival};
 use crate::store::entries::{self, NewMessage};
@@ -87,32 +88,68 @@ pub struct Opened {
     items: Vec<Item>,
 }
 
-/// Units opened ahead of the one that is being committed.
-const AHEAD: usize = 2;
+/// Units opened ahead of those that are being committed.
+const AHEAD: usize = 4;
+/// Most units in one transaction. Each costs a flush to disk and writes a page of every index anew; three of them still
+/// let a frontend's write through in time.
+const TOGETHER: usize = 3;
 
-/// Applies units in their order and returns how many messages were new. While one is committed the next ones are
-/// opened, and the source of units is asked for more; commits keep the order, so that a cursor never moves past what
-/// is not on disk.
+/// Applies units in their order and returns how many messages were new. While some are committed the next ones are
+/// opened, and the source of units is asked for more; those that are ready then share a transaction. Commits keep the
+/// order, so that a cursor never moves past what is not on disk.
 pub async fn apply_all<E: From<StoreError>>(
     context: &Context,
     units: impl Stream<Item = Result<Unit, E>>,
 ) -> Result<u32, E> {
-    let opened = units
+    let groups = units
         .map_ok(|unit| {
             let context = context.clone();
             async move { Ok(open(&context, unit).await?) }
         })
-        .try_buffered(AHEAD);
-    let mut opened = std::pin::pin!(opened);
+        .try_buffered(AHEAD)
+        .try_ready_chunks(TOGETHER);
+    let mut groups = std::pin::pin!(groups);
     let mut new = 0;
-    let mut next = opened.try_next().await?;
-    while let Some(current) = next {
+    let mut next = groups.try_next().await;
+    loop {
+        let (group, failure) = match next {
+            Ok(Some(group)) => (group, None),
+            Ok(None) => return Ok(new),
+            // What was ready before it still counts.
+            Err(TryReadyChunksError(group, error)) => (group, Some(error)),
+        };
         let (committed, following) =
-            futures_util::future::join(commit(&context.db, current), opened.try_next()).await;
+            futures_util::future::join(commit_together(&context.db, group), groups.try_next())
+                .await;
         new += committed?;
-        next = following?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        next = following;
     }
-    Ok(new)
+}
+
+/// Commits units in their order, as one where the same member gave them.
+async fn commit_together(db: &AccountDb, group: Vec<Opened>) -> Result<u32, StoreError> {
+    let mut new = 0;
+    let mut merged: Option<Opened> = None;
+    for unit in group {
+        match &mut merged {
+            Some(before) if before.batch.node == unit.batch.node => {
+                before.items.extend(unit.items);
+                before.cursor = unit.cursor.or(before.cursor.take());
+            }
+            _ => {
+                if let Some(before) = merged.replace(unit) {
+                    new += commit(db, before).await?;
+                }
+            }
+        }
+    }
+    match merged {
+        Some(last) => Ok(new + commit(db, last).await?),
+        None => Ok(new),
+    }
 }
 
 /// Applies one unit and returns how many messages were new. Waits for the commit.
@@ -431,7 +468,7 @@ async fn add_entries(
         if expiry_start_ms.is_some_and(|start| start + entry.expiry.1 * 1000 <= now_ms) {
             continue;
         }
-        let public_id = opaque_id();
+        let public_id = message_id(now_ms);
         by_id.insert(public_id.clone(), *entry);
         let state = if entry.outgoing {
             messages::SENT

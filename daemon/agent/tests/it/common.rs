@@ -22,7 +22,7 @@ pub struct Rig {
     pub context: Context,
     pub dir: TempDir,
     pub key: DatabaseKey,
-    _stop: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
 }
 
 /// The account of `keys(1)` in a fresh database.
@@ -56,11 +56,21 @@ pub async fn rig() -> Rig {
         context,
         dir,
         key,
-        _stop: stop_sender,
+        stop: stop_sender,
     }
 }
 
 impl Rig {
+    /// Ends the writer and closes the database: a connection that is still at work while the process ends would meet
+    /// cryptography that is being taken down.
+    pub async fn close(self) {
+        self.stop.send_replace(true);
+        self.context
+            .db
+            .close(std::time::Duration::from_secs(10))
+            .await;
+    }
+
     /// The first column of the first row.
     pub async fn one<T>(&self, sql: &'static str) -> T
     where

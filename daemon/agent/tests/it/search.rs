@@ -179,6 +179,7 @@ async fn the_index_follows_every_change() {
             .await
             > 10
     );
+    rig.close().await;
 }
 
 #[tokio::test]
@@ -200,6 +201,7 @@ async fn newest_first_page_by_page_within_a_conversation() {
     rig.execute("UPDATE message SET expires_at = -1 WHERE receive_seq = 20")
         .await;
     assert_eq!(hits(&rig, "common", None, 21, 2).await, [19, 18]);
+    rig.close().await;
 }
 
 /// Whatever a person types is text: it is either refused as empty or searched for, never an error.
@@ -226,4 +228,5 @@ async fn no_query_is_an_error() {
     for text in ["NEAR(or and)", "\"body\" : not", "-NEAR^ {body}"] {
         assert_eq!(hits(&rig, text, None, i64::MAX, 5).await, [1], "{text}");
     }
+    rig.close().await;
 }

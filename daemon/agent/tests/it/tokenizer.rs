@@ -173,4 +173,5 @@ async fn our_tokenizer_finds_what_those_of_sqlite_miss() {
     for (script, ..) in SCRIPTS {
         assert!(!missed.contains_key(&("session", *script)), "{missed:?}");
     }
+    rig.close().await;
 }
