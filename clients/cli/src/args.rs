@@ -15,6 +15,7 @@ use crate::commands::{
     search::{ExplainArgs, SearchArgs},
     send::SendArgs,
     settings::SettingsCommand,
+    vault::VaultCommand,
 };
 
 /// What the exit codes mean, as `--help` shows it.
@@ -25,7 +26,7 @@ Exit codes:
     2  wrong usage
     3  no agent to talk to
     4  locked: the agent's vault has not given the keys
-  130  Ctrl-C at the prompt for the recovery phrase
+  130  Ctrl-C at a prompt
 
 Environment:
   SESSIOND_SOCKET  socket of the agent, unless --socket is given
@@ -65,6 +66,23 @@ pub enum Command {
     /// Make, bring back or show the account
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Lock: fetch and send nothing until `unlock`, and keep no key and no text in memory
+    ///
+    /// Stays until `unlock` or a restart of the service. Swarms keep messages for 14 days: a longer
+    /// lock misses some.
+    Lock,
+    /// Open the account that is locked; a passphrase, where one is needed, is asked for or read from stdin
+    ///
+    /// Where the keys are in the desktop's keyring, or the agent was started with a passphrase file,
+    /// nothing is read.
+    Unlock {
+        /// Read the passphrase, even where the agent might have it otherwise
+        #[arg(long)]
+        passphrase: bool,
+    },
+    /// Show where the keys are kept, or move them
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// Send a text
     Send(SendArgs),
     /// Show a conversation, the newest messages last

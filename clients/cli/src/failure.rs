@@ -141,8 +141,28 @@ fn advice_for(reason: &str) -> Option<&'static str> {
              `sessionctl account restore`"
         }
         "ACCOUNT_EXISTS" => "see it with `sessionctl account show`",
-        "LOCKED" | "VAULT_NOT_READY" => {
-            "unlock the keyring, or start the agent with its passphrase, then try again"
+        "LOCKED" => "see why with `sessionctl status`, then open it with `sessionctl unlock`",
+        "VAULT_NOT_READY" => {
+            "a database is here whose keys are missing: make its vault available, or bring it back \
+             with `sessionctl account restore`"
+        }
+        "KEYRING_LOCKED" | "KEYRING_PROMPT_DISMISSED" => {
+            "unlock the keyring of your desktop, then try `sessionctl unlock` again"
+        }
+        "KEYRING_NOT_RUNNING" | "KEYRING_NO_BUS" | "KEYRING_FAILED" | "VAULT_TIMEOUT" => {
+            "see that a keyring runs in your session; the agent goes on asking it. Without one: \
+             `sessionctl account restore`, with the agent started with --vault passphrase"
+        }
+        "VAULT_EMPTY" | "VAULT_DAMAGED" => {
+            "if the keyring is the right one, the recovery phrase brings everything back: \
+             `sessionctl account restore`"
+        }
+        "PASSPHRASE_NEEDED" | "WRONG_PASSPHRASE" => "give it with `sessionctl unlock --passphrase`",
+        "CREDENTIAL_MISSING" => {
+            "add LoadCredential=sessiond.passphrase:FILE to the service, then start it again"
+        }
+        "NOT_DELETED" => {
+            "try again when the network is back, or delete it from this device only, without --network"
         }
         "PHRASE_TOO_SHORT"
         | "PHRASE_TOO_LONG"

@@ -38,27 +38,66 @@ pub fn text(input: &mut dyn Read) -> Result<String, Failure> {
 
 /// A recovery phrase: one line typed unseen on a terminal, all of the input otherwise.
 pub async fn phrase(terminal: &mut Terminal) -> Result<Zeroizing<String>, Failure> {
+    let text = secret(terminal, "Recovery phrase", "recovery phrase").await?;
+    let phrase = text.trim();
+    if phrase.is_empty() {
+        return Err(Failure::Usage("no recovery phrase on stdin".into()));
+    }
+    Ok(Zeroizing::new(phrase.to_owned()))
+}
+
+/// A passphrase, as [`phrase`]; one line break at its end does not count.
+pub async fn passphrase(
+    terminal: &mut Terminal,
+    prompt: &str,
+) -> Result<Zeroizing<String>, Failure> {
+    let mut text = secret(terminal, prompt, "passphrase").await?;
+    for end in ['\n', '\r'] {
+        if text.ends_with(end) {
+            text.pop();
+        }
+    }
+    if text.is_empty() {
+        return Err(Failure::Usage("no passphrase on stdin".into()));
+    }
+    Ok(text)
+}
+
+async fn secret(
+    terminal: &mut Terminal,
+    prompt: &str,
+    what: &str,
+) -> Result<Zeroizing<String>, Failure> {
     let bytes = if terminal.in_is_terminal {
         // Before the prompt: whoever sees it may type at once. And before the echo goes, Ctrl-C must
         // have become something that gives it back.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let unseen = Unseen::start()?;
-        terminal.err.write_all(b"Recovery phrase (not shown): ")?;
+        write!(terminal.err, "{prompt} (not shown): ")?;
         terminal.err.flush()?;
         let line = line(&mut interrupt).await;
         drop(unseen);
         terminal.err.write_all(b"\n")?;
         line?
     } else {
-        bounded(&mut terminal.input, MAX_PHRASE_BYTES, "phrase")?
+        bounded(&mut terminal.input, MAX_PHRASE_BYTES, what)?
     };
-    let phrase = std::str::from_utf8(&bytes)
-        .map_err(|_| Failure::Usage("the recovery phrase is not UTF-8".into()))?
-        .trim();
-    if phrase.is_empty() {
-        return Err(Failure::Usage("no recovery phrase on stdin".into()));
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(Failure::Usage(format!("the {what} is not UTF-8"))),
     }
-    Ok(Zeroizing::new(phrase.to_owned()))
+}
+
+/// Whether a person says yes; nobody else is asked.
+pub async fn confirmed(terminal: &mut Terminal, question: &str) -> Result<bool, Failure> {
+    if !terminal.in_is_terminal {
+        return Ok(false);
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    write!(terminal.err, "{question} [y/N] ")?;
+    terminal.err.flush()?;
+    let answer = line(&mut interrupt).await?;
+    Ok(matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes"))
 }
 
 fn bounded(input: &mut dyn Read, limit: u64, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -15,6 +15,7 @@ use sessiond_proto::{
         settings_service_client::SettingsServiceClient,
     },
 };
+use tokio::time::Instant;
 use tonic::{
     GrpcMethod, Request, Response, Status,
     service::{Interceptor, interceptor::InterceptedService},
@@ -26,6 +27,9 @@ use crate::{ConnectError, Error, connect};
 /// A page holds up to 200 messages of 10,000 code points, more than gRPC's usual 4 MiB.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
+/// Between two looks whether an agent that begins anew is back.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// What the transport's own deadline is given before the call is ended here.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -36,7 +40,8 @@ pub struct Deadlines {
     pub connect: Duration,
     /// A call, and the start of a stream: 20 s. The agent answers from its own disk.
     pub call: Duration,
-    /// A call that waits for the network (`Sync`): 90 s.
+    /// A call that waits for the network (`Sync`, `DeleteAccount`) or for a vault, which may ask the
+    /// user for a password: 90 s.
     pub network: Duration,
 }
 
@@ -66,7 +71,10 @@ impl Interceptor for DeadlineHeader {
         let deadline = match method {
             // A stream lives as long as its reader.
             Some("Subscribe") => None,
-            Some("Sync") => Some(self.0.network),
+            Some(
+                "Sync" | "CreateAccount" | "RestoreAccount" | "DeleteAccount" | "Lock" | "Unlock"
+                | "GetVault" | "MoveVault",
+            ) => Some(self.0.network),
             _ => Some(self.0.call),
         };
         if let Some(deadline) = deadline
@@ -143,13 +151,25 @@ macro_rules! calls {
 
 calls! {
     /// `AccountService.CreateAccount`
-    create_account: accounts, CreateAccountRequest => CreateAccountResponse, call;
+    create_account: accounts, CreateAccountRequest => CreateAccountResponse, network;
     /// `AccountService.RestoreAccount`
-    restore_account: accounts, RestoreAccountRequest => RestoreAccountResponse, call;
+    restore_account: accounts, RestoreAccountRequest => RestoreAccountResponse, network;
     /// `AccountService.GetAccount`
     get_account: accounts, GetAccountRequest => GetAccountResponse, call;
     /// `AccountService.GetRecoveryPhrase`
     get_recovery_phrase: accounts, GetRecoveryPhraseRequest => GetRecoveryPhraseResponse, call;
+    /// `AccountService.UpdateAccount`
+    update_account: accounts, UpdateAccountRequest => UpdateAccountResponse, call;
+    /// `AccountService.DeleteAccount`
+    delete_account: accounts, DeleteAccountRequest => DeleteAccountResponse, network;
+    /// `AccountService.Lock`; see also [`Client::lock_and_wait`].
+    lock: accounts, LockRequest => LockResponse, network;
+    /// `AccountService.Unlock`
+    unlock: accounts, UnlockRequest => UnlockResponse, network;
+    /// `AccountService.GetVault`
+    get_vault: accounts, GetVaultRequest => GetVaultResponse, network;
+    /// `AccountService.MoveVault`
+    move_vault: accounts, MoveVaultRequest => MoveVaultResponse, network;
     /// `ConversationService.ListConversations`
     list_conversations: conversations, ListConversationsRequest => ListConversationsResponse, call;
     /// `ConversationService.GetConversation`
@@ -223,6 +243,32 @@ impl Client {
     #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
+    }
+
+    /// Locks the account and waits until the agent is back in its new process image.
+    ///
+    /// # Errors
+    ///
+    /// As every call.
+    pub async fn lock_and_wait(&self) -> Result<(), Error> {
+        let before = self.get_info(v1::GetInfoRequest {}).await?;
+        self.lock(v1::LockRequest::default()).await?;
+        if before.state() != v1::DaemonState::Ready {
+            return Ok(());
+        }
+        let end = Instant::now() + self.deadlines.call;
+        loop {
+            match self.get_info(v1::GetInfoRequest {}).await {
+                Ok(info) if info.start_time != before.start_time => return Ok(()),
+                Ok(_) | Err(Error::ConnectionLost { .. } | Error::Connect(_)) => {}
+                Err(error) => return Err(error),
+            }
+            if Instant::now() >= end {
+                let after = self.deadlines.call;
+                return Err(Error::Deadline { after });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The socket in use.

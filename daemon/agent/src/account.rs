@@ -9,7 +9,7 @@ use session_protocol::{AccountId, AccountKeys, blake2b, content};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::events::{Cursor, Hub};
+use crate::events::{Cursor, EndReason, Hub};
 use crate::random::message_id;
 use crate::store::conversations::Edit;
 use crate::store::entries::{self, NewMessage};
@@ -36,6 +36,9 @@ pub struct Account {
     context: Context,
     hub: Arc<Hub>,
     poller: Poller,
+    record: VaultRecord,
+    /// Ends this account's tasks; the agent's own `stop` sets it, too.
+    stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -48,14 +51,15 @@ pub struct Accepted {
 }
 
 impl Account {
-    /// Opens the account's database and starts its tasks.
+    /// Opens the account's database and starts its tasks. They end with [`Account::end`] or the agent's stop.
     pub async fn start(
         dir: &Path,
         handle: &str,
-        record: &VaultRecord,
+        record: VaultRecord,
         network: Network,
-        stop: watch::Receiver<bool>,
+        agent_stop: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, StoreError> {
+        let (stop_sender, stop) = watch::channel(false);
         let path = AccountDb::path(dir, handle);
         let db = AccountDb::open(&path, &record.database_key, network.name(), stop.clone()).await?;
         let context = Context {
@@ -77,12 +81,15 @@ impl Account {
         let sending = tokio::spawn(sync::outbox::run(context.clone()));
         let expiring = tokio::spawn(sync::expiry::run(context.clone()));
         let pruning = tokio::spawn(prune(context.clone()));
-        let tasks = Mutex::new(vec![tail, polling, sending, expiring, pruning]);
+        let following = tokio::spawn(follow(agent_stop, stop_sender.clone()));
+        let tasks = Mutex::new(vec![tail, polling, sending, expiring, pruning, following]);
         Ok(Arc::new(Self {
             handle: handle.to_owned(),
             context,
             hub,
             poller,
+            record,
+            stop: stop_sender,
             tasks,
         }))
     }
@@ -98,8 +105,13 @@ impl Account {
     }
 
     /// What the database knows about itself.
-    pub fn meta(&self) -> &Meta {
+    pub fn meta(&self) -> Arc<Meta> {
         self.context.db.meta()
+    }
+
+    /// What its vault keeps.
+    pub fn record(&self) -> &VaultRecord {
+        &self.record
     }
 
     /// Database, network and time.
@@ -175,7 +187,13 @@ impl Account {
         })
     }
 
-    /// Waits for the tasks, which end when the agent's `stop` is set, and closes the database.
+    /// Tells its tasks to end: nothing is polled, sent or expired from now on. Streams end with this reason.
+    pub fn end(&self, reason: EndReason) {
+        self.hub.set_end_reason(reason);
+        self.stop.send_replace(true);
+    }
+
+    /// Waits for the tasks, which must have been told to end, and closes the database.
     pub async fn close(&self) {
         for task in self.tasks.lock().await.drain(..) {
             if tokio::time::timeout(CLOSE, task).await.is_err() {
@@ -183,6 +201,18 @@ impl Account {
             }
         }
         self.context.db.close(CLOSE).await;
+    }
+}
+
+/// Passes the agent's stop on, until one of the two is set.
+async fn follow(mut agent_stop: watch::Receiver<bool>, stop: watch::Sender<bool>) {
+    let mut own = stop.subscribe();
+    tokio::select! {
+        // That nobody can say "stop" any more is one, too.
+        _ = agent_stop.wait_for(|stop| *stop) => {
+            stop.send_replace(true);
+        }
+        _ = own.wait_for(|stop| *stop) => {}
     }
 }
 

@@ -1,22 +1,33 @@
-//! The agent as a whole: state directory, network, vault, and the account if there is one.
+//! The agent as a whole: state directory, network, vaults, and the account if there is one.
+//!
+//! LOCKED is a state, not a failure (design.md promise 8): nothing is polled, sent or expired, paths stay warm, and the
+//! vault is asked again by itself where waiting may help. A user's `lock` ends in a new process image ([`crate::cli`]),
+//! so that no key and no text is left in memory; it holds until `unlock` or a restart of the service.
+
+mod create;
+mod delete;
+mod lock;
+mod vault;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rand_core::Rng as _;
-use session_network::{Network, NetworkConfig, SystemClock};
-use session_protocol::{AccountKeys, AccountSeed, blake2b};
-use tokio::sync::{Mutex, RwLock, watch};
-use zeroize::Zeroizing;
+use session_network::{Network, NetworkConfig, NetworkError, SystemClock};
+use session_protocol::AccountSeed;
+use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
 
 use crate::account::Account;
 use crate::platform::{DirLock, LockError, create_private_dir};
-use crate::random::{opaque_id, os_rng};
-use crate::store::account_db::{self, AccountDb, Meta};
+use crate::store::StoreError;
+use crate::store::account_db::{self, AccountDb};
 use crate::store::daemon_db::{AccountRow, DaemonDb};
-use crate::store::{StoreError, events};
-use crate::time::wall_clock_ms;
-use crate::vault::{DatabaseKey, Vault, VaultError, VaultRecord};
+use crate::time::{to_db, wall_clock_ms};
+use crate::vault::{Ask, VaultError, VaultKind, Vaults};
+
+pub use delete::{Deleted, DeletionScope};
+pub use lock::{LOCKED_BY_USER, Locked};
+pub use vault::VaultStatus;
 
 /// Why the agent cannot start or do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,20 +44,29 @@ pub enum AgentError {
     /// The vault refused.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The swarm did not delete what it holds.
+    #[error("the swarm did not delete what it holds, and nothing was deleted here: {0}")]
+    NotDeleted(NetworkError),
     /// There is an account already.
     #[error("there is an account already")]
     AccountExists,
     /// There is no account yet.
     #[error("there is no account yet: create or restore one")]
     NoAccount,
+    /// A call that names an account named another one.
+    #[error("this agent does not have that account")]
+    OtherAccount,
     /// The account exists, and its vault has not given its keys.
-    #[error("the account is locked ({0}): make its vault available and start sessiond again")]
+    #[error("the account is locked ({0}): unlock it")]
     Locked(&'static str),
     /// A database lies here whose key the vault does not give: creating another account would hide it.
     #[error(
         "an account's database is here, but its vault is not ready; no other account can be made"
     )]
     VaultNotReady,
+    /// `daemon.db` names a vault that this version does not know.
+    #[error("this version does not know the vault \"{0}\"")]
+    UnknownVault(String),
     /// A client token came again with other content.
     #[error("this client token was used for something else")]
     TokenReused,
@@ -58,8 +78,12 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Which network, and how fast.
     pub network: NetworkConfig,
-    /// Where keys are kept.
-    pub vault: Vault,
+    /// The vaults of the state directory.
+    pub vaults: Vaults,
+    /// Which vault gets a new account.
+    pub vault: VaultKind,
+    /// The user locked the account just before this process image began.
+    pub locked_by_user: bool,
 }
 
 /// What the agent can do now.
@@ -67,8 +91,8 @@ pub struct Options {
 pub enum State {
     /// No account yet.
     NoAccount,
-    /// The vault has not given the keys; UPPER_SNAKE reason.
-    Locked(&'static str),
+    /// The vault has not given the keys.
+    Locked(Locked),
     /// Serving.
     Ready(Arc<Account>),
 }
@@ -78,74 +102,81 @@ pub struct Agent {
     dir: PathBuf,
     network: Network,
     daemon_db: DaemonDb,
-    vault: Vault,
+    vaults: Vaults,
+    /// Which vault gets a new account.
+    new_vault: VaultKind,
     state: RwLock<State>,
-    /// One creation at a time.
-    creating: Mutex<()>,
+    /// One change of the account as a whole at a time.
+    changing: Mutex<()>,
+    restart: AtomicBool,
     stop: watch::Sender<bool>,
     started_ms: i64,
     _lock: DirLock,
 }
 
 impl Agent {
-    /// Takes the state directory, starts the network, and opens the account if there is one. A vault that does not
-    /// answer makes the account locked, not the start fail.
+    /// Starts: takes the state directory, opens what is there. It comes up locked where the vault does not give the
+    /// keys; a vault that takes its time is not waited for.
     pub async fn start(options: Options) -> Result<Arc<Self>, AgentError> {
         let Options {
             state_dir: dir,
             network,
-            vault,
+            vaults,
+            vault: new_vault,
+            locked_by_user,
         } = options;
         create_private_dir(&dir)?;
         let lock = DirLock::acquire(&dir)?;
         let daemon_db = DaemonDb::open(&dir).await?;
-        for handle in daemon_db.unfinished().await? {
-            clean_up(&dir, &daemon_db, &vault, &handle).await?;
+        let unfinished = daemon_db.unfinished().await?;
+        for row in &unfinished {
+            account_db::remove_files(&AccountDb::path(&dir, &row.handle))?;
         }
         let network = Network::start(network, Arc::new(daemon_db.clone()), Arc::new(SystemClock));
         let agent = Arc::new(Self {
             dir,
             network,
             daemon_db,
-            vault,
+            vaults,
+            new_vault,
             state: RwLock::new(State::NoAccount),
-            creating: Mutex::new(()),
+            changing: Mutex::new(()),
+            restart: AtomicBool::new(false),
             stop: watch::channel(false).0,
             started_ms: wall_clock_ms(),
             _lock: lock,
         });
-        if let Some(row) = agent.daemon_db.account().await? {
-            let state = agent.open(&row).await?;
-            *agent.state.write().await = state;
+        if !unfinished.is_empty() {
+            tokio::spawn(Arc::clone(&agent).clean_up_all(unfinished));
         }
+        agent.open(locked_by_user).await?;
         Ok(agent)
     }
 
-    async fn open(&self, row: &AccountRow) -> Result<State, AgentError> {
-        if row.network != self.network.name() {
-            return Err(StoreError::OtherNetwork(row.network.clone()).into());
-        }
-        if row.vault != self.vault.name() {
-            return Ok(State::Locked("OTHER_VAULT"));
-        }
-        match self.vault.load(&row.handle).await {
-            Ok(record) => Ok(State::Ready(
-                self.start_account(&row.handle, &record).await?,
-            )),
-            Err(error) => {
-                tracing::warn!(%error, "the account is locked");
-                Ok(State::Locked(error.reason()))
+    /// Removes what was cut short, beside the work: a vault may take its time.
+    async fn clean_up_all(self: Arc<Self>, rows: Vec<AccountRow>) {
+        let mut stop = self.stop_signal();
+        let work = async {
+            for row in rows {
+                if let Err(error) = self.clean_up(&row, Ask::Nobody).await {
+                    tracing::warn!(%error, "a vault entry that nobody needs stays until the next start");
+                }
             }
+        };
+        tokio::select! {
+            () = work => {}
+            _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 
-    async fn start_account(
-        &self,
-        handle: &str,
-        record: &VaultRecord,
-    ) -> Result<Arc<Account>, StoreError> {
-        let (network, stop) = (self.network.clone(), self.stop.subscribe());
-        Account::start(&self.dir, handle, record, network, stop).await
+    /// Waits until no other change of the account is under way. Refused once the agent stops: whoever locks and at once
+    /// unlocks must not be answered by the process that is about to begin anew.
+    async fn change(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let turn = self.changing.lock().await;
+        if *self.stop.borrow() {
+            return Err(StoreError::Closed);
+        }
+        Ok(turn)
     }
 
     /// What the agent can do now.
@@ -158,7 +189,7 @@ impl Agent {
         match self.state().await {
             State::Ready(account) => Ok(account),
             State::NoAccount => Err(AgentError::NoAccount),
-            State::Locked(reason) => Err(AgentError::Locked(reason)),
+            State::Locked(locked) => Err(AgentError::Locked(locked.reason)),
         }
     }
 
@@ -167,112 +198,38 @@ impl Agent {
         &self.network
     }
 
-    /// The vault.
-    pub fn vault(&self) -> &Vault {
-        &self.vault
-    }
-
     /// When it started, ms.
     pub fn started_ms(&self) -> i64 {
         self.started_ms
     }
 
-    /// Makes an account. `seed` is `None` for a new one. The same non-empty token with the same wishes gives the account
-    /// that the first call made.
-    pub async fn create_account(
-        &self,
-        seed: Option<AccountSeed>,
-        display_name: String,
-        client_token: String,
-    ) -> Result<Arc<Account>, AgentError> {
-        let _one_at_a_time = self.creating.lock().await;
-        let fingerprint = fingerprint(seed.as_ref(), &display_name);
-        if let Some(row) = self.daemon_db.account().await? {
-            return match self.account().await? {
-                account if client_token.is_empty() || row.client_token != client_token => {
-                    drop(account);
-                    Err(AgentError::AccountExists)
-                }
-                account if row.client_fingerprint == fingerprint => Ok(account),
-                _ => Err(AgentError::TokenReused),
-            };
-        }
-        if has_stray_database(&self.dir)? {
-            return Err(AgentError::VaultNotReady);
-        }
-        let row = AccountRow {
-            handle: opaque_id(),
-            vault: self.vault.name().to_owned(),
-            network: self.network.name().to_owned(),
-            client_token,
-            client_fingerprint: fingerprint.to_vec(),
-        };
-        self.daemon_db.begin_account(&row).await?;
-        match self.build(&row, seed, display_name).await {
-            Ok(account) => {
-                *self.state.write().await = State::Ready(Arc::clone(&account));
-                Ok(account)
-            }
-            Err(error) => {
-                clean_up(&self.dir, &self.daemon_db, &self.vault, &row.handle).await?;
-                Err(error)
-            }
-        }
+    /// Network time, ms.
+    pub fn now_ms(&self) -> i64 {
+        to_db(self.network.now_ms())
     }
 
-    /// The vault's record first, then the database, then the row that makes it an account.
-    async fn build(
-        &self,
-        row: &AccountRow,
-        seed: Option<AccountSeed>,
-        display_name: String,
-    ) -> Result<Arc<Account>, AgentError> {
-        let mut rng = os_rng();
-        let record = VaultRecord {
-            seed: seed.unwrap_or_else(|| AccountSeed::generate(&mut rng)),
-            database_key: DatabaseKey::generate(&mut rng),
-        };
-        self.vault.store(&row.handle, &record).await?;
-        let mut log_id = [0; 8];
-        rng.fill_bytes(&mut log_id);
-        let meta = Meta {
-            network: row.network.clone(),
-            account_id: AccountKeys::from_seed(&record.seed)
-                .account_id()
-                .to_string(),
-            display_name,
-            created_ms: wall_clock_ms(),
-            log_id,
-        };
-        let path = AccountDb::path(&self.dir, &row.handle);
-        AccountDb::create(&path, &record.database_key, &meta).await?;
-        account_db::write_sealed_key(&path, &record.seed, &record.database_key)?;
-        self.daemon_db.finish_account(&row.handle).await?;
-        let account = self.start_account(&row.handle, &record).await?;
-        let now_ms = account.context().now_ms();
-        account
-            .context()
-            .db
-            .writer()
-            .call(move |connection| {
-                Box::pin(async move {
-                    let event = events::NewEvent::account_changed(&["account_id"]);
-                    events::append(connection, &[event], now_ms).await
-                })
-            })
-            .await?;
-        Ok(account)
-    }
-
-    /// The seed of the account, from the vault.
+    /// The seed of the account.
     pub async fn seed(&self) -> Result<AccountSeed, AgentError> {
+        Ok(self.account().await?.record().seed.clone())
+    }
+
+    /// Changes the name shown to others. It goes out with the messages that follow (messages.md 1.8).
+    pub async fn set_display_name(&self, name: String) -> Result<Arc<Account>, AgentError> {
+        let _one_at_a_time = self.change().await?;
         let account = self.account().await?;
-        Ok(self.vault.load(account.handle()).await?.seed)
+        let now_ms = account.context().now_ms();
+        account.context().db.set_display_name(name, now_ms).await?;
+        Ok(account)
     }
 
     /// Says "stop" to everything.
     pub fn request_stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Whether the process is to begin anew, locked, once everything is closed.
+    pub fn wants_restart(&self) -> bool {
+        self.restart.load(Ordering::Acquire)
     }
 
     /// Turns true when the agent is to stop.
@@ -291,41 +248,20 @@ impl Agent {
     }
 }
 
-/// Digest of what a creation asks for; does not give the seed away.
-fn fingerprint(seed: Option<&AccountSeed>, display_name: &str) -> [u8; 32] {
-    let id = seed.map(|seed| AccountKeys::from_seed(seed).account_id().to_string());
-    // Keyed by nothing secret: an account ID in clear must not stand in daemon.db, its digest may not be searchable
-    // either, hence the seed itself, which nobody can guess, takes part.
-    let secret = Zeroizing::new(seed.map_or([0; 16], |seed| *seed.as_bytes()));
-    let id = id.unwrap_or_default();
-    blake2b::hash32(&[&*secret, id.as_bytes(), display_name.as_bytes()])
+fn kind(row: &AccountRow) -> Result<VaultKind, AgentError> {
+    VaultKind::of_name(&row.vault).ok_or_else(|| AgentError::UnknownVault(row.vault.clone()))
 }
 
-/// A database of an account that `daemon.db` does not know.
-fn has_stray_database(dir: &Path) -> std::io::Result<bool> {
+/// Databases of accounts in a state directory, by their handles.
+fn databases(dir: &Path) -> std::io::Result<Vec<String>> {
+    let mut handles = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
-        if name
-            .to_str()
-            .is_some_and(|name| name.ends_with(".db") && name != "daemon.db")
+        if let Some(handle) = name.to_str().and_then(|name| name.strip_suffix(".db"))
+            && handle != "daemon"
         {
-            return Ok(true);
+            handles.push(handle.to_owned());
         }
     }
-    Ok(false)
-}
-
-/// Removes what a creation that was cut short left behind. Nobody was told of it.
-async fn clean_up(
-    dir: &Path,
-    daemon_db: &DaemonDb,
-    vault: &Vault,
-    handle: &str,
-) -> Result<(), AgentError> {
-    account_db::remove_files(&AccountDb::path(dir, handle))?;
-    if let Err(error) = vault.remove(handle).await {
-        tracing::warn!(%error, "an unused vault entry stays behind");
-    }
-    daemon_db.forget_account(handle).await?;
-    Ok(())
+    Ok(handles)
 }

@@ -1,16 +1,21 @@
 //! The command line of the agent.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
+use std::process;
 
-use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
 use session_network::{NetworkConfig, Proxy};
 use zeroize::Zeroizing;
 
 use crate::agent::{Agent, Options};
 use crate::api::{Api, server};
 use crate::platform;
-use crate::vault::Vault;
+use crate::platform::listener::{Listener, Origin};
+use crate::vault::Vaults;
+
+pub use crate::vault::VaultKind;
 
 /// A Session account as a background service.
 #[derive(Parser)]
@@ -69,21 +74,14 @@ pub struct RunArgs {
         requires = "proxy"
     )]
     pub proxy_login_file: Option<PathBuf>,
-    /// Where the keys are kept while sessiond does not run
+    /// Where the keys of a new account are kept while sessiond does not run
+    ///
+    /// An account that exists stays in its vault; `sessionctl vault move` moves it.
     #[arg(long, env = "SESSIOND_VAULT", value_enum, default_value_t = VaultKind::Keyring)]
     pub vault: VaultKind,
-    /// File that holds the passphrase of the passphrase vault
+    /// File that holds the passphrase of the passphrase vault; without it, `sessionctl unlock` asks
     #[arg(long, env = "SESSIOND_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
-}
-
-/// Kinds of vaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum VaultKind {
-    /// The desktop's keyring
-    Keyring,
-    /// A file sealed with a passphrase
-    Passphrase,
 }
 
 impl RunArgs {
@@ -101,7 +99,7 @@ impl RunArgs {
         Ok(Some(proxy.with_login(&login).with_context(named)?))
     }
 
-    fn options(&self) -> anyhow::Result<Options> {
+    fn options(&self, locked_by_user: bool) -> anyhow::Result<Options> {
         let state_dir = match &self.state_dir {
             Some(dir) => std::path::absolute(dir)?,
             None => platform::default_state_dir()
@@ -117,34 +115,44 @@ impl RunArgs {
             Some(proxy) => network.through(proxy),
             None => network,
         };
-        let vault = match (self.vault, &self.passphrase_file) {
-            (VaultKind::Keyring, None) => Vault::Keyring,
-            (VaultKind::Keyring, Some(_)) => {
-                bail!("--passphrase-file goes with --vault passphrase")
-            }
-            (VaultKind::Passphrase, None) => {
-                bail!("--vault passphrase needs --passphrase-file")
-            }
-            (VaultKind::Passphrase, Some(file)) => Vault::with_passphrase_file(&state_dir, file)
-                .with_context(|| format!("passphrase file {}", file.display()))?,
-        };
+        let absolute = |path: &PathBuf| std::path::absolute(path);
+        let passphrase_file = self.passphrase_file.as_ref().map(absolute).transpose()?;
+        let credentials_dir = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         Ok(Options {
+            vaults: Vaults::new(&state_dir, passphrase_file, credentials_dir),
             state_dir,
             network,
-            vault,
+            vault: self.vault,
+            locked_by_user,
         })
     }
 }
 
-/// Runs the agent until it is told to stop.
+/// Runs the agent until it is told to stop. After a lock the process begins anew, locked, with the same socket: that
+/// leaves nothing of the account in its memory.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    platform::forbid_dumps().context("memory cannot be kept from being dumped")?;
     let socket = sessiond_proto::socket::socket_path(args.socket.as_deref())?;
-    let options = args.options()?;
+    let handed_over = Listener::handed_over().context("the socket of before the lock")?;
+    let options = args.options(handed_over.is_some())?;
     let agent = Agent::start(options).await?;
-    let outcome = serve(&agent, &socket).await;
+    let listener = match handed_over {
+        Some(listener) => Ok(listener),
+        None => Listener::bind(&socket).with_context(|| format!("socket {}", socket.display())),
+    };
+    let outcome = match &listener {
+        Ok(listener) => serve(&agent, listener, &socket).await,
+        Err(_) => Ok(()),
+    };
     agent.close().await;
+    let listener = listener?;
+    if agent.wants_restart() {
+        outcome?;
+        return Err(begin_anew(&listener)).context("locked, but the agent cannot begin anew");
+    }
     // Only a socket of ours is left here: the state directory is still held.
-    if let Err(error) = std::fs::remove_file(&socket)
+    if listener.origin() == Origin::Bound
+        && let Err(error) = std::fs::remove_file(&socket)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "the socket stays behind");
@@ -152,13 +160,32 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     outcome
 }
 
-async fn serve(agent: &std::sync::Arc<Agent>, socket: &std::path::Path) -> anyhow::Result<()> {
+/// Executes this program in place of itself, with the same arguments. Returns only when that fails.
+fn begin_anew(listener: &Listener) -> std::io::Error {
+    let mut args = std::env::args_os();
+    let anew = platform::own_program().and_then(|program| {
+        let mut command = process::Command::new(program);
+        if let Some(name) = args.next() {
+            command.arg0(name);
+        }
+        command.args(args);
+        listener.hand_over(&mut command)?;
+        Ok(command)
+    });
+    match anew {
+        Ok(mut command) => command.exec(),
+        Err(error) => error,
+    }
+}
+
+async fn serve(
+    agent: &std::sync::Arc<Agent>,
+    listener: &Listener,
+    socket: &std::path::Path,
+) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = server::bind(socket)
-        .await
-        .with_context(|| format!("socket {}", socket.display()))?;
     tracing::info!(socket = %socket.display(), "ready");
     let stopper = std::sync::Arc::clone(agent);
     tokio::spawn(async move {
@@ -170,7 +197,7 @@ async fn serve(agent: &std::sync::Arc<Agent>, socket: &std::path::Path) -> anyho
         stopper.request_stop();
     });
     server::serve(
-        listener,
+        listener.acceptor()?,
         Api::new(std::sync::Arc::clone(agent)),
         agent.stop_signal(),
     )

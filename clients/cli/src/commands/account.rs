@@ -1,16 +1,17 @@
-//! `account create | restore | show | phrase`
+//! `account create | restore | show | rename | delete | phrase`
 
 use clap::Subcommand;
 use sessiond_client::{
     new_client_token,
     v1::{
-        Account, CreateAccountRequest, GetAccountRequest, GetRecoveryPhraseRequest,
-        RestoreAccountRequest,
+        Account, CreateAccountRequest, DeleteAccountRequest, DeletionScope, GetAccountRequest,
+        GetRecoveryPhraseRequest, RestoreAccountRequest, UpdateAccountRequest,
     },
 };
 use zeroize::Zeroizing;
 
 use crate::{
+    account_id::AccountId,
     context::Context,
     failure::Failure,
     format::{overview, safe},
@@ -34,6 +35,26 @@ pub enum AccountCommand {
     },
     /// Show the account
     Show,
+    /// Change the name shown to others
+    Rename {
+        /// The new name
+        name: String,
+    },
+    /// Delete the account from this device; only the recovery phrase brings it back
+    Delete {
+        /// Account ID, as a confirmation
+        #[arg(value_name = "ACCOUNT-ID")]
+        id: AccountId,
+        /// Also everything in the account's swarm, for all its devices
+        ///
+        /// What other devices have not fetched yet is lost, and devices with newer Session apps
+        /// have to be linked anew: their keys and their group are kept there, too.
+        #[arg(long)]
+        network: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show the recovery phrase: whoever has it has the account
     ///
     /// On a terminal in both forms; otherwise only the 13 words, as `account restore` reads them.
@@ -76,6 +97,63 @@ pub async fn show(context: &mut Context) -> Result<(), Failure> {
         .await?
         .account;
     print(context, account)
+}
+
+pub async fn rename(context: &mut Context, name: String) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = UpdateAccountRequest {
+        account: String::new(),
+        display_name: name,
+    };
+    let account = client.update_account(request).await?.account;
+    print(context, account)
+}
+
+/// What is lost, so that whoever says yes knows to what.
+const DELETE_HERE: &str = "\
+This deletes the account, its messages and its keys from this device. Without the recovery phrase
+nothing brings it back. Delete it?";
+const DELETE_NETWORK: &str = "\
+This deletes the account, its messages and its keys from this device, and everything in its swarm:
+what your other devices have not fetched yet is lost, and devices with newer Session apps have to be
+linked anew. Without the recovery phrase nothing brings the account back. Delete it?";
+
+pub async fn delete(
+    context: &mut Context,
+    id: &AccountId,
+    network: bool,
+    yes: bool,
+) -> Result<(), Failure> {
+    let (question, scope) = if network {
+        (DELETE_NETWORK, DeletionScope::DeviceAndNetwork)
+    } else {
+        (DELETE_HERE, DeletionScope::Device)
+    };
+    if !yes && !input::confirmed(&mut context.terminal, question).await? {
+        return Err(Failure::Usage(
+            "nothing was deleted: say yes at the question, or give --yes".into(),
+        ));
+    }
+    let client = context.connect().await?;
+    let request = DeleteAccountRequest {
+        account: id.to_string(),
+        scope: scope.into(),
+    };
+    let answer = client.delete_account(request).await?;
+    if context.json {
+        return context.object("DeleteAccountResponse", &answer);
+    }
+    let mut text = "The account is deleted.\n".to_owned();
+    if network {
+        text += &format!(
+            "{} of {} swarm members signed that they deleted everything.\n",
+            answer.confirming_node_count, answer.asked_node_count
+        );
+    }
+    if !answer.vault_emptied {
+        text += "The vault still holds its keys; the agent empties it at its next start.\n";
+    }
+    context.print(&text)
 }
 
 pub async fn phrase(context: &mut Context, yes: bool) -> Result<(), Failure> {

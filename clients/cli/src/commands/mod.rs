@@ -11,8 +11,10 @@ mod network;
 pub mod search;
 pub mod send;
 pub mod settings;
+pub mod vault;
 
 use self::account::AccountCommand;
+use self::vault::VaultCommand;
 use crate::{args::Command, context::Context, failure::Failure};
 
 /// Runs one command.
@@ -29,6 +31,16 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Account(AccountCommand::Show) => account::show(context).await,
         Command::Account(AccountCommand::Phrase { yes }) => account::phrase(context, yes).await,
         Command::Settings(command) => settings::settings(context, command).await,
+        Command::Account(AccountCommand::Rename { name }) => account::rename(context, name).await,
+        Command::Account(AccountCommand::Delete { id, network, yes }) => {
+            account::delete(context, &id, network, yes).await
+        }
+        Command::Lock => vault::lock(context).await,
+        Command::Unlock { passphrase } => vault::unlock(context, passphrase).await,
+        Command::Vault(VaultCommand::Status) => vault::status(context).await,
+        Command::Vault(VaultCommand::Move { to, passphrase }) => {
+            vault::move_to(context, to, passphrase).await
+        }
         Command::Send(args) => send::send(context, args).await,
         Command::Messages(args) => messages::messages(context, args).await,
         Command::Message(args) => messages::message(context, args).await,

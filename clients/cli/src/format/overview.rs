@@ -54,6 +54,24 @@ pub fn overview(
         ("Started", started),
         ("Vault", safe::line(&info.vault)),
     ];
+    if info.state() == DaemonState::Locked {
+        lines.push(("Locked", clock.date_time(info.locked_since.as_ref())));
+        match info.locked_warning.as_str() {
+            "" => {}
+            "MESSAGES_EXPIRE_SOON" => lines.push((
+                "Warning",
+                paint(BAD, "unlock soon: swarms drop messages after 14 days"),
+            )),
+            "MESSAGES_MISSED" => lines.push((
+                "Warning",
+                paint(
+                    BAD,
+                    "messages of the time before the last 14 days were missed",
+                ),
+            )),
+            other => lines.push(("Warning", paint(BAD, safe::line(other)))),
+        }
+    }
     if let Some(account) = account {
         lines.push(("Account", account_line(account, full)));
     }
@@ -153,7 +171,8 @@ mod tests {
             pid: 7,
             vault: "passphrase".into(),
             state: DaemonState::Locked.into(),
-            locked_reason: "NO_PASSPHRASE".into(),
+            locked_reason: "PASSPHRASE_NEEDED".into(),
+            locked_warning: "MESSAGES_EXPIRE_SOON".into(),
             ..GetInfoResponse::default()
         };
         let network = GetNetworkStatusResponse {
@@ -166,10 +185,12 @@ mod tests {
         let text = overview(&info, &network, None, &Clock::new(TimeZone::UTC), false);
         assert_eq!(
             strip_str(&text).to_string(),
-            "Agent         locked (NO_PASSPHRASE)\n\
+            "Agent         locked (PASSPHRASE_NEEDED)\n\
              Version       0.1.0, process 7\n\
              Started       -\n\
              Vault         passphrase\n\
+             Locked        -\n\
+             Warning       unlock soon: swarms drop messages after 14 days\n\
              Network       main, disconnected, through a proxy\n\
              Nodes         0\n\
              Paths         0\n\

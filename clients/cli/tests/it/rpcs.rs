@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 
 use crate::{
-    fake::{BOB, PHRASE},
+    fake::{BOB, ME, PHRASE},
     stage::Stage,
 };
 
@@ -29,6 +29,12 @@ const ROWS: &[Row] = &[
     ("AccountService/RestoreAccount", NoAccount, &["account", "restore"], PHRASE),
     ("AccountService/GetAccount", Ready, &["account", "show"], ""),
     ("AccountService/GetRecoveryPhrase", Ready, &["account", "phrase", "--yes"], ""),
+    ("AccountService/UpdateAccount", Ready, &["account", "rename", "Alicia"], ""),
+    ("AccountService/DeleteAccount", Ready, &["account", "delete", ME, "--yes"], ""),
+    ("AccountService/Lock", Ready, &["lock"], ""),
+    ("AccountService/Unlock", Ready, &["unlock", "--passphrase"], "a passphrase"),
+    ("AccountService/GetVault", Ready, &["vault", "status"], ""),
+    ("AccountService/MoveVault", Ready, &["vault", "move", "keyring"], ""),
     ("ConversationService/ListConversations", Ready, &["conversations"], ""),
     ("ConversationService/GetConversation", Ready, &["conversation", BOB], ""),
     ("MessageService/SendMessage", Ready, &["send", BOB, "hi"], ""),

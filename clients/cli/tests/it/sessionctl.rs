@@ -90,7 +90,7 @@ fn exit_codes_and_errors() {
         stage
             .run(&["status"])
             .ok()
-            .starts_with("Agent         locked (PASSPHRASE_MISSING)\n")
+            .starts_with("Agent         locked (PASSPHRASE_NEEDED)\n")
     );
 
     // 3: nobody listens, no socket.

@@ -34,6 +34,8 @@ pub const PHRASE: &str =
 pub struct World {
     pub account: Option<Account>,
     pub locked: bool,
+    /// How often it began anew.
+    pub begun: i64,
     pub log: String,
     pub oldest: usize,
     pub events: Vec<Event>,
@@ -291,6 +293,54 @@ impl account_service_server::AccountService for Fake {
             recovery_phrase: PHRASE.into(),
             bip39_phrase: "one two".into(),
         }))
+    }
+    async fn update_account(
+        &self,
+        r: Request<UpdateAccountRequest>,
+    ) -> Answer<UpdateAccountResponse> {
+        self.ready().await?;
+        Ok(Response::new(UpdateAccountResponse {
+            account: self.change(|w| {
+                if let Some(account) = &mut w.account {
+                    account.display_name = r.into_inner().display_name;
+                }
+                w.account.clone()
+            }),
+        }))
+    }
+    async fn delete_account(
+        &self,
+        _: Request<DeleteAccountRequest>,
+    ) -> Answer<DeleteAccountResponse> {
+        self.ready().await?;
+        self.change(|w| w.account = None);
+        Ok(Response::new(DeleteAccountResponse {
+            vault_emptied: true,
+            ..DeleteAccountResponse::default()
+        }))
+    }
+    async fn lock(&self, _: Request<LockRequest>) -> Answer<LockResponse> {
+        self.change(|w| {
+            w.locked = true;
+            w.begun += 1;
+        });
+        Ok(Response::new(LockResponse {}))
+    }
+    async fn unlock(&self, _: Request<UnlockRequest>) -> Answer<UnlockResponse> {
+        self.change(|w| w.locked = false);
+        Ok(Response::new(UnlockResponse {
+            account: self.change(|w| w.account.clone()),
+        }))
+    }
+    async fn get_vault(&self, _: Request<GetVaultRequest>) -> Answer<GetVaultResponse> {
+        Ok(Response::new(GetVaultResponse {
+            vault: "passphrase".into(),
+            ..GetVaultResponse::default()
+        }))
+    }
+    async fn move_vault(&self, _: Request<MoveVaultRequest>) -> Answer<MoveVaultResponse> {
+        self.ready().await?;
+        Ok(Response::new(MoveVaultResponse {}))
     }
 }
 
@@ -613,15 +663,17 @@ impl daemon_service_server::DaemonService for Fake {
         Ok(Response::new(GetInfoResponse {
             version: "0.1.0".into(),
             pid: 4711,
-            start_time: time(1_700_000_000),
+            start_time: time(1_700_000_000 + self.change(|w| w.begun)),
             network: "local".into(),
             vault: "passphrase".into(),
             state: state.into(),
             locked_reason: if locked {
-                "PASSPHRASE_MISSING".into()
+                "PASSPHRASE_NEEDED".into()
             } else {
                 String::new()
             },
+            locked_since: None,
+            locked_warning: String::new(),
         }))
     }
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {

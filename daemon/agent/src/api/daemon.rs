@@ -5,6 +5,7 @@ use sessiond_proto::v1::{self, DaemonState};
 use tonic::{Request, Response, Status};
 
 use super::Api;
+use super::error::from_agent;
 use crate::agent::State;
 use crate::time::timestamp;
 
@@ -14,20 +15,28 @@ impl DaemonService for Api {
         &self,
         _request: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::GetInfoResponse>, Status> {
-        let (state, locked_reason) = match self.agent.state().await {
-            State::NoAccount => (DaemonState::NoAccount, ""),
-            State::Locked(reason) => (DaemonState::Locked, reason),
-            State::Ready(_) => (DaemonState::Ready, ""),
-        };
-        Ok(Response::new(v1::GetInfoResponse {
+        let state = self.agent.state().await;
+        let vault = self.agent.vault().await.map_err(from_agent)?;
+        let mut info = v1::GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             start_time: timestamp(self.agent.started_ms()),
             network: self.agent.network().name().to_owned(),
-            vault: self.agent.vault().name().to_owned(),
-            state: state.into(),
-            locked_reason: locked_reason.to_owned(),
-        }))
+            vault: vault.name().to_owned(),
+            state: match &state {
+                State::NoAccount => DaemonState::NoAccount,
+                State::Locked(_) => DaemonState::Locked,
+                State::Ready(_) => DaemonState::Ready,
+            }
+            .into(),
+            ..Default::default()
+        };
+        if let State::Locked(locked) = state {
+            info.locked_reason = locked.reason.to_owned();
+            info.locked_since = timestamp(locked.since_ms);
+            info.locked_warning = locked.warning(self.agent.now_ms()).to_owned();
+        }
+        Ok(Response::new(info))
     }
 
     async fn shutdown(

@@ -9,6 +9,7 @@ use crate::agent::AgentError;
 use crate::events::StreamEnd;
 use crate::store::StoreError;
 use crate::sync::poller::PollError;
+use crate::vault::VaultError;
 
 /// A status with its `ErrorInfo`.
 pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
@@ -60,17 +61,26 @@ pub fn from_agent(error: AgentError) -> Status {
         AgentError::Locked(_) => status(Code::FailedPrecondition, "LOCKED", text),
         AgentError::VaultNotReady => status(Code::FailedPrecondition, "VAULT_NOT_READY", text),
         AgentError::TokenReused => status(Code::AlreadyExists, "CLIENT_TOKEN_REUSED", text),
-        AgentError::Vault(error) => status(
-            Code::FailedPrecondition,
-            error.reason(),
-            format!("the vault failed: {text}"),
-        ),
+        AgentError::Vault(error) => vault(&error),
+        AgentError::OtherAccount => status(Code::NotFound, "NO_ACCOUNT", text),
+        AgentError::NotDeleted(error) => status(from_network(&error).code(), "NOT_DELETED", text),
+        AgentError::UnknownVault(_) => status(Code::FailedPrecondition, "VAULT_UNKNOWN", text),
         AgentError::Store(error) => from_store(error),
         AgentError::Io(_) | AgentError::Lock(_) => {
             tracing::error!(error = text, "the state directory failed a call");
             status(Code::Internal, "STATE_DIR_FAILED", text)
         }
     }
+}
+
+fn vault(error: &VaultError) -> Status {
+    let code = match error {
+        VaultError::WrongPassphrase => Code::PermissionDenied,
+        VaultError::PassphraseNotTaken => Code::InvalidArgument,
+        VaultError::Timeout => Code::DeadlineExceeded,
+        _ => Code::FailedPrecondition,
+    };
+    status(code, error.reason(), error.to_string())
 }
 
 pub fn from_network(error: &NetworkError) -> Status {
@@ -99,6 +109,7 @@ pub fn from_stream(end: StreamEnd) -> Status {
         StreamEnd::CursorExpired => status(Code::OutOfRange, "CURSOR_EXPIRED", text),
         StreamEnd::SubscriberReplaced => status(Code::Aborted, "SUBSCRIBER_REPLACED", text),
         StreamEnd::Stopping => status(Code::Unavailable, "STOPPING", text),
+        StreamEnd::Locked => status(Code::FailedPrecondition, "LOCKED", text),
         StreamEnd::Store(error) => from_store(error),
     }
 }

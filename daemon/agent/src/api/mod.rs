@@ -20,7 +20,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use crate::account::Account;
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentError, State};
 
 /// All services. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,23 @@ impl Api {
     /// Services of an agent.
     pub fn new(agent: Arc<Agent>) -> Self {
         Self { agent }
+    }
+
+    /// Runs a change of the account as a whole in a task of its own: a caller that hangs up cannot leave it half done.
+    async fn detached<T, F>(&self, change: impl FnOnce(Arc<Agent>) -> F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, AgentError>> + Send + 'static,
+    {
+        let change = change(Arc::clone(&self.agent));
+        match tokio::spawn(change).await {
+            Ok(outcome) => outcome.map_err(error::from_agent),
+            Err(_) => Err(error::status(
+                tonic::Code::Internal,
+                "CHANGE_BROKE_OFF",
+                "the change broke off; see the agent's log",
+            )),
+        }
     }
 
     /// The account that a request names; empty means the only one.
@@ -46,6 +63,14 @@ impl Api {
                 "NO_ACCOUNT",
                 "this agent does not have that account",
             ))
+        }
+    }
+
+    /// As [`Api::account`] for what can be asked of a locked account, whose ID nobody can tell.
+    async fn may_be_about(&self, named: &str) -> Result<(), Status> {
+        match self.agent.state().await {
+            State::Locked(_) => Ok(()),
+            _ => self.account(named).await.map(drop),
         }
     }
 }

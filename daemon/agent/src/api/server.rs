@@ -1,12 +1,8 @@
-//! The socket and the server on it.
+//! The server on the socket.
 //!
-//! Only the owner gets in (design.md promise 5): the socket is 0600 from its first moment, in a directory made 0700, and
-//! every peer's uid is checked. Connections, streams, sizes and deadlines are bounded.
+//! Only the owner gets in (design.md promise 5): the socket is private ([`crate::platform::listener`]), and every peer's
+//! uid is checked. Connections, streams, sizes and deadlines are bounded.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use sessiond_proto::FILE_DESCRIPTOR_SET;
@@ -23,7 +19,6 @@ use tonic::transport::Server;
 
 use super::Api;
 use super::peer::peers;
-use crate::platform::create_private_dir;
 
 /// Largest request.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -33,29 +28,6 @@ const MAX_STREAMS: u32 = 256;
 const CALL: Duration = Duration::from_secs(120);
 /// Longest a stop waits for calls under way.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Binds the socket, replacing a dead one. It appears under its name only when it is ready and private. The caller holds
-/// the state directory; a socket that somebody answers on is not replaced.
-pub async fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-        create_private_dir(parent)?;
-    }
-    if tokio::net::UnixStream::connect(path).await.is_ok() {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another program answers on this socket",
-        ));
-    }
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&fresh)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&fresh, path)?;
-    Ok(listener)
-}
 
 /// Serves until `stop` turns true, then lets calls under way end.
 pub async fn serve(

@@ -1,12 +1,14 @@
 //! The tail reader: follows the end of the log and hands each new event to all live streams.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sessiond_proto::v1;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use super::StreamEnd;
 use super::join::join;
 use crate::convert;
 use crate::store::{AccountDb, StoreError, events};
@@ -31,6 +33,16 @@ pub struct Hub {
     pub(super) context: Context,
     live: broadcast::Sender<Live>,
     named: Mutex<HashMap<String, Named>>,
+    locking: AtomicBool,
+}
+
+/// Why an account's streams end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The agent stops, or the account goes.
+    Stopping,
+    /// The account was locked.
+    Locked,
 }
 
 struct Named {
@@ -52,10 +64,26 @@ impl Hub {
             context,
             live,
             named: Mutex::new(HashMap::new()),
+            locking: AtomicBool::new(false),
         });
         let signals = hub.context.signals.listen();
         let task = tokio::spawn(Arc::clone(&hub).follow(position, signals));
         Ok((hub, task))
+    }
+
+    /// To be said before the tasks are told to stop.
+    pub fn set_end_reason(&self, reason: EndReason) {
+        let locked = reason == EndReason::Locked;
+        self.locking.store(locked, Ordering::Release);
+    }
+
+    /// What a stream says when the tasks stop.
+    pub(super) fn end(&self) -> StreamEnd {
+        if self.locking.load(Ordering::Acquire) {
+            StreamEnd::Locked
+        } else {
+            StreamEnd::Stopping
+        }
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<Live> {

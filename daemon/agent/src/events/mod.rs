@@ -10,5 +10,5 @@ mod join;
 mod stream;
 
 pub use cursor::Cursor;
-pub use hub::Hub;
+pub use hub::{EndReason, Hub};
 pub use stream::{Start, StreamEnd, Subscription};

@@ -48,6 +48,9 @@ pub enum StreamEnd {
     /// The agent stops.
     #[error("the agent is stopping")]
     Stopping,
+    /// The account was locked.
+    #[error("the account was locked: unlock it, then subscribe after the last event")]
+    Locked,
     /// The log cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,7 +86,7 @@ impl Hub {
             let end = tokio::select! {
                 biased;
                 () = told(replaced) => Some(StreamEnd::SubscriberReplaced),
-                () = hub.context.stopped() => Some(StreamEnd::Stopping),
+                () = hub.context.stopped() => Some(hub.end()),
                 () = last_word.closed() => None,
                 end = feed.fill(head, until) => end,
             };

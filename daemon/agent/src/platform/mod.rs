@@ -2,15 +2,17 @@
 //!
 //! macOS has never been compiled here.
 
+pub mod listener;
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
 
 #[cfg(target_os = "linux")]
-pub use linux::default_state_dir;
+pub use linux::{default_state_dir, forbid_dumps, own_program};
 #[cfg(target_os = "macos")]
-pub use macos::default_state_dir;
+pub use macos::{default_state_dir, forbid_dumps, own_program};
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use chacha20poly1305::XChaCha20Poly1305;
@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
-use super::{StoreError, Writer, tokenizer};
-use crate::platform::{ensure_private_file, write_private_file};
+use super::{StoreError, Writer, events, tokenizer};
+use crate::platform::{ensure_private_file, sync_parent, write_private_file};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
 
@@ -52,7 +52,7 @@ pub struct AccountDb {
     writer: Writer,
     writer_task: Mutex<Option<JoinHandle<()>>>,
     committed: watch::Receiver<u64>,
-    meta: Meta,
+    meta: RwLock<Arc<Meta>>,
 }
 
 impl AccountDb {
@@ -111,7 +111,7 @@ impl AccountDb {
             writer,
             writer_task: Mutex::new(Some(writer_task)),
             committed,
-            meta,
+            meta: RwLock::new(Arc::new(meta)),
         })
     }
 
@@ -131,8 +131,37 @@ impl AccountDb {
     }
 
     /// What it knows about itself.
-    pub fn meta(&self) -> &Meta {
-        &self.meta
+    pub fn meta(&self) -> Arc<Meta> {
+        Arc::clone(&self.meta.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the name shown to others. Returns after it is on disk, with its event; false when it was the name
+    /// already.
+    pub async fn set_display_name(&self, name: String, now_ms: i64) -> Result<bool, StoreError> {
+        let new = name.clone();
+        let changed = self
+            .writer
+            .call(move |connection| {
+                Box::pin(async move {
+                    let changed = sqlx::query(
+                        "UPDATE meta SET display_name = ?1 WHERE id = 1 AND display_name <> ?1",
+                    )
+                    .bind(new)
+                    .execute(&mut *connection)
+                    .await?
+                    .rows_affected()
+                        > 0;
+                    if changed {
+                        let event = events::NewEvent::account_changed(&["display_name"]);
+                        events::append(connection, &[event], now_ms).await?;
+                    }
+                    Ok(changed)
+                })
+            })
+            .await?;
+        let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut meta).display_name = name;
+        Ok(changed)
     }
 
     /// Waits for the writer to end (its `stop` must have been set) and closes the readers, each with a deadline:
@@ -270,7 +299,7 @@ fn sealing_cipher(seed: &AccountSeed) -> Option<XChaCha20Poly1305> {
     Some(XChaCha20Poly1305::new((&*key).into()))
 }
 
-/// Removes every file of an account whose creation was cut short.
+/// Removes every file of an account that was never finished or is to be gone.
 pub fn remove_files(path: &Path) -> std::io::Result<()> {
     let mut names = vec![path.to_owned(), sealed_key_path(path)];
     for suffix in ["-wal", "-shm"] {
@@ -284,7 +313,7 @@ pub fn remove_files(path: &Path) -> std::io::Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    sync_parent(path)
 }
 
 /// Shared by everything that serves the account.

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use session_network::{Cache, CacheRecord};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
 use super::StoreError;
 use crate::platform::ensure_private_file;
@@ -19,6 +19,10 @@ pub struct AccountRow {
     pub handle: String,
     /// Which vault holds its record.
     pub vault: String,
+    /// A second vault that may hold the record, because a move was cut short.
+    pub leftover_vault: Option<String>,
+    /// Since when it has been locked, ms; 0 when it was open when it was last heard of.
+    pub locked_since_ms: i64,
     /// Network it lives in.
     pub network: String,
     /// Token of the call that made it; may be empty.
@@ -43,52 +47,75 @@ impl DaemonDb {
             .max_connections(1)
             .connect_with(options)
             .await?;
-        migrator(&[(
-            1,
-            "initial",
-            include_str!("../../migrations/daemon/0001_initial.sql"),
-        )])
+        migrator(&[
+            (
+                1,
+                "initial",
+                include_str!("../../migrations/daemon/0001_initial.sql"),
+            ),
+            (
+                2,
+                "vaults",
+                include_str!("../../migrations/daemon/0002_vaults.sql"),
+            ),
+        ])
         .run(&pool)
         .await?;
         Ok(Self { pool })
     }
 
-    /// Accounts whose creation came to its end.
+    /// The account that can be used.
     pub async fn account(&self) -> Result<Option<AccountRow>, StoreError> {
-        let row = sqlx::query_as::<_, (String, String, String, String, Vec<u8>)>(
-            "SELECT handle, vault, network, client_token, client_fingerprint
-             FROM account WHERE state = 'ready' LIMIT 1",
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(
-            |(handle, vault, network, client_token, client_fingerprint)| AccountRow {
-                handle,
-                vault,
-                network,
-                client_token,
-                client_fingerprint,
-            },
-        ))
+        Ok(self.rows("state = 'ready'").await?.pop())
     }
 
-    /// Handles of creations that were cut short.
-    pub async fn unfinished(&self) -> Result<Vec<String>, StoreError> {
-        Ok(
-            sqlx::query_scalar("SELECT handle FROM account WHERE state = 'creating'")
-                .fetch_all(&self.pool)
-                .await?,
-        )
+    /// What creations and deletions that were cut short left behind.
+    pub async fn unfinished(&self) -> Result<Vec<AccountRow>, StoreError> {
+        self.rows("state <> 'ready'").await
+    }
+
+    async fn rows(&self, which: &'static str) -> Result<Vec<AccountRow>, StoreError> {
+        let sql = format!(
+            "SELECT handle, vault, leftover_vault, locked_since_ms, network, client_token,
+                    client_fingerprint
+             FROM account WHERE {which}"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .fetch_all(&self.pool)
+            .await?;
+        let rows = rows.iter().map(|row| {
+            Ok(AccountRow {
+                handle: row.try_get(0)?,
+                vault: row.try_get(1)?,
+                leftover_vault: row.try_get(2)?,
+                locked_since_ms: row.try_get(3)?,
+                network: row.try_get(4)?,
+                client_token: row.try_get(5)?,
+                client_fingerprint: row.try_get(6)?,
+            })
+        });
+        Ok(rows.collect::<Result<_, sqlx::Error>>()?)
     }
 
     /// Notes that an account is about to be made.
     pub async fn begin_account(&self, row: &AccountRow) -> Result<(), StoreError> {
+        self.insert(row, "creating").await
+    }
+
+    /// Notes an account whose database was here already.
+    pub async fn adopt_account(&self, row: &AccountRow) -> Result<(), StoreError> {
+        self.insert(row, "ready").await
+    }
+
+    async fn insert(&self, row: &AccountRow, state: &str) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO account
-             (handle, state, vault, network, created_ms, client_token, client_fingerprint)
-             VALUES (?, 'creating', ?, ?, ?, ?, ?)",
+             (handle, state, vault, locked_since_ms, network, created_ms, client_token,
+              client_fingerprint)
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
         )
         .bind(&row.handle)
+        .bind(state)
         .bind(&row.vault)
         .bind(&row.network)
         .bind(wall_clock_ms())
@@ -101,19 +128,55 @@ impl DaemonDb {
 
     /// Notes that it stands.
     pub async fn finish_account(&self, handle: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE account SET state = 'ready' WHERE handle = ?")
-            .bind(handle)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        let query = sqlx::query("UPDATE account SET state = 'ready' WHERE handle = ?");
+        self.run(query.bind(handle)).await
     }
 
-    /// Forgets an unfinished one.
+    /// Notes that it is to be gone, whatever happens from now on.
+    pub async fn begin_deletion(&self, handle: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE account SET state = 'deleting' WHERE handle = ?");
+        self.run(query.bind(handle)).await
+    }
+
+    /// Forgets one that was never finished or is gone.
     pub async fn forget_account(&self, handle: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM account WHERE handle = ? AND state = 'creating'")
-            .bind(handle)
-            .execute(&self.pool)
-            .await?;
+        let query = sqlx::query("DELETE FROM account WHERE handle = ? AND state <> 'ready'");
+        self.run(query.bind(handle)).await
+    }
+
+    /// Notes that a second vault is about to get the record.
+    pub async fn begin_move(&self, handle: &str, to: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE account SET leftover_vault = ? WHERE handle = ?");
+        self.run(query.bind(to).bind(handle)).await
+    }
+
+    /// Puts another vault in charge; the one before is to be emptied.
+    pub async fn finish_move(&self, handle: &str, to: &str) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "UPDATE account SET vault = ?1,
+                 leftover_vault = coalesce(nullif(vault, ?1), nullif(leftover_vault, ?1))
+             WHERE handle = ?2",
+        );
+        self.run(query.bind(to).bind(handle)).await
+    }
+
+    /// Notes that only the vault in charge holds the record.
+    pub async fn forget_leftover(&self, handle: &str) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE account SET leftover_vault = NULL WHERE handle = ?");
+        self.run(query.bind(handle)).await
+    }
+
+    /// Remembers since when it is locked, ms; 0: it is open.
+    pub async fn set_locked_since(&self, handle: &str, ms: i64) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE account SET locked_since_ms = ? WHERE handle = ?");
+        self.run(query.bind(ms).bind(handle)).await
+    }
+
+    async fn run(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    ) -> Result<(), StoreError> {
+        query.execute(&self.pool).await?;
         Ok(())
     }
 

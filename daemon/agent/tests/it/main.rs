@@ -8,4 +8,5 @@ mod receive;
 mod search;
 mod tokenizer;
 mod upgrade;
+mod vaults;
 mod writer;

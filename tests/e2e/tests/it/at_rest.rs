@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use session_protocol::phrase;
-use sessiond::vault::Vault;
+use sessiond::vault::{Ask, VaultKind, Vaults};
 
 use crate::harness::{Agent, Localnet};
 
 /// What must be nowhere: by what it is and its bytes.
-type Secrets = Vec<(&'static str, Vec<u8>)>;
+pub type Secrets = Vec<(&'static str, Vec<u8>)>;
 
 const SENT: &str = "the eagle has landed at the old mill";
 const RECEIVED: &str = "bring the blue suitcase before dawn";
@@ -46,7 +46,7 @@ fn assert_clean(path: &Path, secrets: &Secrets) {
 }
 
 /// Adds bytes and what people and programs would write them as.
-fn add_bytes(secrets: &mut Secrets, what: &'static str, bytes: &[u8]) {
+pub fn add_bytes(secrets: &mut Secrets, what: &'static str, bytes: &[u8]) {
     let hex = hex::encode(bytes);
     secrets.push((what, bytes.to_vec()));
     secrets.push((what, hex.to_uppercase().into_bytes()));
@@ -57,10 +57,16 @@ fn add_bytes(secrets: &mut Secrets, what: &'static str, bytes: &[u8]) {
 
 /// Messages, keys and phrases of an agent that runs.
 async fn secrets_of(agent: &Agent) -> Secrets {
-    let mut secrets: Secrets = Vec::new();
+    let mut secrets = keys_of(agent).await;
     for text in [SENT, RECEIVED] {
         add_bytes(&mut secrets, "a text", text.as_bytes());
     }
+    secrets
+}
+
+/// Keys and phrases of an agent that runs.
+pub async fn keys_of(agent: &Agent) -> Secrets {
+    let mut secrets: Secrets = Vec::new();
     let phrases = agent.phrases().await;
     for phrase in [&phrases.recovery_phrase, &phrases.bip39_phrase] {
         let words: Vec<&str> = phrase.split(' ').collect();
@@ -75,7 +81,7 @@ async fn secrets_of(agent: &Agent) -> Secrets {
     add_bytes(&mut secrets, "the seed", seed.as_bytes());
     add_bytes(&mut secrets, "the Ed25519 seed", &*seed.ed25519_seed());
     let state_dir = agent.state_dir();
-    let vault = Vault::with_passphrase_file(&state_dir, &agent.passphrase_file()).unwrap();
+    let vaults = Vaults::new(&state_dir, Some(agent.passphrase_file()), None);
     let file = files(&state_dir)
         .into_iter()
         .find(|path| path.extension().is_some_and(|e| e == "vault"));
@@ -86,8 +92,8 @@ async fn secrets_of(agent: &Agent) -> Secrets {
         .to_str()
         .unwrap()
         .to_owned();
-    let record = vault
-        .load(&handle)
+    let record = vaults
+        .load(VaultKind::Passphrase, &handle, None, Ask::Nobody)
         .await
         .unwrap_or_else(|error| panic!("a record: {error}"));
     assert_eq!(record.seed.as_bytes(), seed.as_bytes());

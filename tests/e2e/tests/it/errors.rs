@@ -88,6 +88,7 @@ async fn every_call_refuses_bad_input() {
     accounts(client, &mut table).await;
     let id = agent.create("a").await;
     with_an_account(client, &mut table).await;
+    changing_the_account(client, &mut table, &id).await;
     let note = agent.send(&id, "note").await;
     conversations(client, &mut table, &id).await;
     sending(client, &mut table, &id).await;
@@ -119,6 +120,22 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     none("AccountService.GetAccount", outcome.map(drop));
     let outcome = client.get_recovery_phrase(Default::default()).await;
     none("AccountService.GetRecoveryPhrase", outcome.map(drop));
+    let outcome = client.update_account(Default::default()).await;
+    none("AccountService.UpdateAccount", outcome.map(drop));
+    let request = v1::DeleteAccountRequest {
+        account: STRANGER.to_owned(),
+        scope: v1::DeletionScope::Device.into(),
+    };
+    let outcome = client.delete_account(request).await;
+    none("AccountService.DeleteAccount", outcome.map(drop));
+    let outcome = client.lock(Default::default()).await;
+    none("AccountService.Lock", outcome.map(drop));
+    let outcome = client.unlock(Default::default()).await;
+    none("AccountService.Unlock", outcome.map(drop));
+    let outcome = client.get_vault(Default::default()).await;
+    none("AccountService.GetVault", outcome.map(drop));
+    let outcome = client.move_vault(Default::default()).await;
+    none("AccountService.MoveVault", outcome.map(drop));
     let outcome = client.list_conversations(Default::default()).await;
     none("ConversationService.ListConversations", outcome.map(drop));
     let outcome = client.get_conversation(Default::default()).await;
@@ -275,6 +292,37 @@ async fn with_an_account(client: &Client, table: &mut Table) {
         let request = v1::GetRecoveryPhraseRequest { account: account() };
         let outcome = client.get_recovery_phrase(request).await;
         other("AccountService.GetRecoveryPhrase", outcome.map(drop));
+        let request = v1::UpdateAccountRequest {
+            account: account(),
+            display_name: "x".to_owned(),
+        };
+        let outcome = client.update_account(request).await;
+        other("AccountService.UpdateAccount", outcome.map(drop));
+        let request = v1::DeleteAccountRequest {
+            account: account(),
+            scope: v1::DeletionScope::Device.into(),
+        };
+        let outcome = client.delete_account(request).await;
+        other("AccountService.DeleteAccount", outcome.map(drop));
+        let outcome = client.lock(v1::LockRequest { account: account() }).await;
+        other("AccountService.Lock", outcome.map(drop));
+        let request = v1::UnlockRequest {
+            account: account(),
+            ..Default::default()
+        };
+        other(
+            "AccountService.Unlock",
+            client.unlock(request).await.map(drop),
+        );
+        let request = v1::GetVaultRequest { account: account() };
+        let outcome = client.get_vault(request).await;
+        other("AccountService.GetVault", outcome.map(drop));
+        let request = v1::MoveVaultRequest {
+            account: account(),
+            ..Default::default()
+        };
+        let outcome = client.move_vault(request).await;
+        other("AccountService.MoveVault", outcome.map(drop));
         let request = v1::ListConversationsRequest {
             account: account(),
             ..Default::default()
@@ -319,6 +367,117 @@ async fn with_an_account(client: &Client, table: &mut Table) {
         let outcome = client.sync(v1::SyncRequest { account: account() }).await;
         other("NetworkService.Sync", outcome.map(drop));
     }
+}
+
+/// What changes the account as a whole, told wrongly.
+async fn changing_the_account(client: &Client, table: &mut Table, own: &str) {
+    for (what, display_name, reason) in [
+        ("no name", String::new(), "DISPLAY_NAME_EMPTY"),
+        ("a name of spaces", " \t ".to_owned(), "DISPLAY_NAME_EMPTY"),
+        (
+            "a name of 101 bytes",
+            "n".repeat(101),
+            "DISPLAY_NAME_TOO_LONG",
+        ),
+    ] {
+        let request = v1::UpdateAccountRequest {
+            display_name,
+            ..Default::default()
+        };
+        let outcome = client.update_account(request).await;
+        let call = "AccountService.UpdateAccount";
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+    for (what, account, scope, reason) in [
+        ("no scope", own, 0, "SCOPE_INVALID"),
+        ("an unknown scope", own, 9, "SCOPE_INVALID"),
+        ("a negative scope", own, -1, "SCOPE_INVALID"),
+        ("no account named", "", 1, "ACCOUNT_NOT_NAMED"),
+        ("spaces for an account", "  ", 2, "ACCOUNT_NOT_NAMED"),
+    ] {
+        let account = account.to_owned();
+        let request = v1::DeleteAccountRequest { account, scope };
+        let outcome = client.delete_account(request).await;
+        let call = "AccountService.DeleteAccount";
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+    let long = || "p".repeat(4097);
+    let request = v1::UnlockRequest {
+        passphrase: long(),
+        ..Default::default()
+    };
+    let outcome = client.unlock(request).await;
+    let (call, what) = ("AccountService.Unlock", "a long passphrase");
+    table.expect(
+        call,
+        what,
+        outcome,
+        Code::InvalidArgument,
+        "PASSPHRASE_TOO_LONG",
+    );
+    let refused = Code::FailedPrecondition;
+    for (what, vault, passphrase, code, reason) in [
+        (
+            "no vault",
+            "",
+            String::new(),
+            Code::InvalidArgument,
+            "VAULT_INVALID",
+        ),
+        (
+            "an unknown vault",
+            "Keyring",
+            String::new(),
+            Code::InvalidArgument,
+            "VAULT_INVALID",
+        ),
+        (
+            "a long passphrase",
+            "passphrase",
+            long(),
+            Code::InvalidArgument,
+            "PASSPHRASE_TOO_LONG",
+        ),
+        (
+            "a passphrase for a vault without",
+            "credential",
+            "p".to_owned(),
+            Code::InvalidArgument,
+            "PASSPHRASE_NOT_TAKEN",
+        ),
+        (
+            "an empty passphrase",
+            "passphrase",
+            "\n".to_owned(),
+            refused,
+            "PASSPHRASE_NEEDED",
+        ),
+        (
+            "no credential",
+            "credential",
+            String::new(),
+            refused,
+            "CREDENTIAL_MISSING",
+        ),
+    ] {
+        let request = v1::MoveVaultRequest {
+            account: String::new(),
+            vault: vault.to_owned(),
+            passphrase,
+        };
+        let outcome = client.move_vault(request).await;
+        table.expect("AccountService.MoveVault", what, outcome, code, reason);
+    }
+    let vault = client.get_vault(Default::default()).await.unwrap();
+    assert_eq!(
+        (
+            vault.vault.as_str(),
+            vault.leftover_vault.as_str(),
+            vault.problem.as_str()
+        ),
+        ("passphrase", "", ""),
+        "after all that was refused"
+    );
 }
 
 async fn conversations(client: &Client, table: &mut Table, own: &str) {

@@ -158,7 +158,6 @@ async fn locked_is_a_state() {
     let mut a = Agent::new(&room, "a", &file);
     a.up().await;
     let id = a.create("a").await;
-    let phrase = a.phrases().await.recovery_phrase;
     a.stop().await;
     let right = std::fs::read(a.passphrase_file()).unwrap();
     std::fs::write(a.passphrase_file(), "wrong").unwrap();
@@ -181,14 +180,16 @@ async fn locked_is_a_state() {
     locked(client.get_recovery_phrase(phrases).await.map(drop));
     let mut events = client.events(v1::SubscribeRequest::default());
     locked(events.next().await.unwrap().map(drop));
-    // Neither a new account nor the old one by its phrase may take its place.
+    assert_refused(
+        a.unlock("").await,
+        Code::PermissionDenied,
+        "WRONG_PASSPHRASE",
+    );
+    // Neither a new account nor another one by its phrase may take its place.
     let create = v1::CreateAccountRequest::default();
     locked(client.create_account(create).await.map(drop));
-    let restore = v1::RestoreAccountRequest {
-        recovery_phrase: phrase,
-        ..Default::default()
-    };
-    locked(client.restore_account(restore).await.map(drop));
+    let other = a.try_restore(&["abbey"; 13].join(" ")).await;
+    assert_refused(other, Code::FailedPrecondition, "ACCOUNT_EXISTS");
     a.network_status().await;
 
     a.stop().await;

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sessiond_client::{Client, v1};
+use sessiond_client::{Client, Error, v1};
 
 use super::process::{Process, program, program_within};
 use super::{Localnet, Room, until};
 
 /// Opens every vault of these tests.
-const PASSPHRASE: &str = "correct horse battery staple";
+pub const PASSPHRASE: &str = "correct horse battery staple";
 
 /// An agent with a state directory, a socket and a passphrase of its own.
 pub struct Agent {
@@ -22,6 +22,8 @@ pub struct Agent {
     proxy: Option<(String, PathBuf)>,
     /// RUST_LOG, if any.
     log_filter: Option<String>,
+    /// `$CREDENTIALS_DIRECTORY`, if any.
+    credentials: Option<PathBuf>,
     process: Option<Process>,
     client: Option<Client>,
 }
@@ -36,6 +38,7 @@ impl Agent {
             namespace: None,
             proxy: None,
             log_filter: None,
+            credentials: None,
             process: None,
             client: None,
         };
@@ -101,6 +104,14 @@ impl Agent {
         self.proxy = Some((url.to_owned(), login_file.to_owned()));
     }
 
+    /// Gives it this systemd credential from its next start on.
+    pub fn credential(&mut self, passphrase: &str) {
+        let dir = self.path(".credentials");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("sessiond.passphrase"), passphrase).unwrap();
+        self.credentials = Some(dir);
+    }
+
     /// What starts it.
     pub fn command(&self) -> Command {
         let mut command = match &self.namespace {
@@ -115,6 +126,9 @@ impl Agent {
         if let Some((url, login_file)) = &self.proxy {
             command.arg("--proxy").arg(url);
             command.arg("--proxy-login-file").arg(login_file);
+        }
+        if let Some(dir) = &self.credentials {
+            command.env("CREDENTIALS_DIRECTORY", dir);
         }
         command
     }
@@ -190,24 +204,47 @@ impl Agent {
 
     /// Brings an account back; gives its account ID.
     pub async fn restore(&self, phrase: &str) -> String {
+        self.try_restore(phrase).await.unwrap()
+    }
+
+    /// As [`Agent::restore`], which may be refused.
+    pub async fn try_restore(&self, phrase: &str) -> Result<String, Error> {
         let request = v1::RestoreAccountRequest {
             recovery_phrase: phrase.to_owned(),
             display_name: String::new(),
             client_token: "restore".to_owned(),
         };
-        let account = self
-            .client()
-            .restore_account(request)
-            .await
-            .unwrap()
-            .account;
-        account.unwrap().account_id
+        let answer = self.client().restore_account(request).await?;
+        Ok(answer.account.unwrap().account_id)
     }
 
     /// Both forms of the recovery phrase.
     pub async fn phrases(&self) -> v1::GetRecoveryPhraseResponse {
         let request = v1::GetRecoveryPhraseRequest::default();
         self.client().get_recovery_phrase(request).await.unwrap()
+    }
+
+    /// How it stands.
+    pub async fn info(&self) -> v1::GetInfoResponse {
+        let request = v1::GetInfoRequest {};
+        self.client().get_info(request).await.unwrap()
+    }
+
+    /// Waits until it has opened its account.
+    pub async fn until_ready(&self) {
+        until("the account is open", async || {
+            (self.info().await.state() == v1::DaemonState::Ready).then_some(())
+        })
+        .await;
+    }
+
+    /// Opens the account; the passphrase comes from its file when it is empty.
+    pub async fn unlock(&self, passphrase: &str) -> Result<v1::UnlockResponse, Error> {
+        let request = v1::UnlockRequest {
+            account: String::new(),
+            passphrase: passphrase.to_owned(),
+        };
+        self.client().unlock(request).await
     }
 
     /// How it stands towards the network.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 use tonic::Code;
 
-pub use agent::Agent;
+pub use agent::{Agent, PASSPHRASE};
 pub use localnet::{Localnet, Setup};
 pub use process::{Output, ctl, run};
 pub use rng::Rng;

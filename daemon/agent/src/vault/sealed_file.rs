@@ -4,7 +4,7 @@
 //! before the nonce is authenticated. The cost stands in the file, so that it can be raised later.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::XChaCha20Poly1305;
@@ -13,7 +13,7 @@ use rand_core::Rng as _;
 use zeroize::Zeroizing;
 
 use super::{VaultError, VaultRecord};
-use crate::platform::write_private_file;
+use crate::platform::{sync_parent, write_private_file};
 use crate::random::os_rng;
 
 const MAGIC: &[u8; 8] = b"SESSDPV1";
@@ -36,13 +36,8 @@ struct Cost {
     lanes: u32,
 }
 
-fn path(dir: &Path, handle: &str) -> PathBuf {
-    dir.join(format!("{handle}.vault"))
-}
-
 pub(super) fn store(
-    dir: &Path,
-    handle: &str,
+    path: &Path,
     passphrase: &[u8],
     record: &VaultRecord,
 ) -> Result<(), VaultError> {
@@ -68,11 +63,11 @@ pub(super) fn store(
         .map_err(|_| VaultError::BadRecord("cannot be sealed"))?;
     file.extend_from_slice(nonce);
     file.extend_from_slice(&sealed);
-    Ok(write_private_file(&path(dir, handle), &file)?)
+    Ok(write_private_file(path, &file)?)
 }
 
-pub(super) fn load(dir: &Path, handle: &str, passphrase: &[u8]) -> Result<VaultRecord, VaultError> {
-    let file = match fs::read(path(dir, handle)) {
+pub(super) fn load(path: &Path, passphrase: &[u8]) -> Result<VaultRecord, VaultError> {
+    let file = match fs::read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(VaultError::NoEntry);
@@ -117,10 +112,10 @@ pub(super) fn load(dir: &Path, handle: &str, passphrase: &[u8]) -> Result<VaultR
     VaultRecord::decode(&record)
 }
 
-pub(super) fn remove(dir: &Path, handle: &str) -> Result<(), VaultError> {
-    match fs::remove_file(path(dir, handle)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+pub(super) fn remove(path: &Path) -> Result<(), VaultError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.and_then(|()| sync_parent(path))?),
     }
 }
 
@@ -156,16 +151,17 @@ mod tests {
     #[test]
     fn opens_with_its_passphrase_alone() {
         let dir = tempfile::tempdir().unwrap();
-        store(dir.path(), "a", b"correct horse", &record()).unwrap();
-        let back = load(dir.path(), "a", b"correct horse").unwrap();
+        let a = dir.path().join("a");
+        store(&a, b"correct horse", &record()).unwrap();
+        let back = load(&a, b"correct horse").unwrap();
         assert_eq!(back.seed.as_bytes(), &[7; 16]);
         assert_eq!(back.database_key.as_bytes(), &[9; 32]);
         assert!(matches!(
-            load(dir.path(), "a", b"wrong horse"),
+            load(&a, b"wrong horse"),
             Err(VaultError::WrongPassphrase)
         ));
         assert!(matches!(
-            load(dir.path(), "b", b"correct horse"),
+            load(&dir.path().join("b"), b"correct horse"),
             Err(VaultError::NoEntry)
         ));
     }
@@ -173,8 +169,8 @@ mod tests {
     #[test]
     fn damage_anywhere_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        store(dir.path(), "a", b"p", &record()).unwrap();
-        let file = path(dir.path(), "a");
+        let file = dir.path().join("a");
+        store(&file, b"p", &record()).unwrap();
         let good = fs::read(&file).unwrap();
         assert!(
             !good.windows(16).any(|w| w == [7; 16]),
@@ -184,19 +180,16 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&file, &bad).unwrap();
-            assert!(load(dir.path(), "a", b"p").is_err(), "byte {at}");
+            assert!(load(&file, b"p").is_err(), "byte {at}");
         }
         for length in [0, 5, HEADER, good.len() - 1] {
             fs::write(&file, &good[..length]).unwrap();
-            assert!(load(dir.path(), "a", b"p").is_err(), "length {length}");
+            assert!(load(&file, b"p").is_err(), "length {length}");
         }
         // A file that asks for all memory is refused, not obeyed.
         let mut greedy = good.clone();
         greedy[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         fs::write(&file, &greedy).unwrap();
-        assert!(matches!(
-            load(dir.path(), "a", b"p"),
-            Err(VaultError::BadRecord(_))
-        ));
+        assert!(matches!(load(&file, b"p"), Err(VaultError::BadRecord(_))));
     }
 }
