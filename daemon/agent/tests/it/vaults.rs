@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_network::NetworkConfig;
-use sessiond::agent::{Agent, Options, State};
+use sessiond::agent::{Agent, AgentError, Options, State};
 use sessiond::store::DaemonDb;
 use sessiond::vault::{Ask, VaultKind, VaultRecord, Vaults};
 use tempfile::TempDir;
 
 use crate::common::NETWORK;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A state directory with both kinds of vault files usable.
 struct Home {
@@ -36,27 +39,18 @@ impl Home {
     }
 
     async fn start(&self) -> Arc<Agent> {
-        let options = Options {
-            state_dir: self.state(),
-            network: NetworkConfig::from_toml(NETWORK).unwrap(),
-            vaults: self.vaults(),
-            vault: VaultKind::Passphrase,
-            locked_by_user: false,
-        };
         // The directory is let go of when the last task of the agent before has ended.
-        for _ in 0..500 {
-            match Agent::start(Options {
-                state_dir: options.state_dir.clone(),
-                network: options.network.clone(),
-                vaults: options.vaults.clone(),
-                ..options
-            })
-            .await
-            {
+        for _ in 0..3_000 {
+            let options = Options {
+                state_dir: self.state(),
+                network: NetworkConfig::from_toml(NETWORK).unwrap(),
+                vaults: self.vaults(),
+                vault: VaultKind::Passphrase,
+                locked_by_user: false,
+            };
+            match Agent::start(options).await {
                 Ok(agent) => return agent,
-                Err(sessiond::agent::AgentError::Lock(_)) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+                Err(AgentError::Lock(_)) => tokio::time::sleep(LOOK).await,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -76,9 +70,10 @@ impl Home {
 
     /// Which vaults hold the record.
     async fn holders(&self, handle: &str) -> Vec<&'static str> {
+        let vaults = self.vaults();
         let mut holders = Vec::new();
         for kind in [VaultKind::Passphrase, VaultKind::Credential] {
-            let loaded = self.vaults().load(kind, handle, None, Ask::Nobody);
+            let loaded = vaults.load(kind, handle, None, Ask::Nobody);
             if loaded.await.is_ok() {
                 holders.push(kind.name());
             }
@@ -110,9 +105,12 @@ async fn until_only(home: &Home, handle: &str, vault: &str) {
         if home.holders(handle).await == [vault] {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
-    panic!("held by {:?}, not by {vault} alone", home.holders(handle).await);
+    panic!(
+        "held by {:?}, not by {vault} alone",
+        home.holders(handle).await
+    );
 }
 
 #[tokio::test]
@@ -148,7 +146,11 @@ async fn a_move_cut_short_at_any_step_leaves_one_vault() {
         assert!(matches!(agent.state().await, State::Ready(_)), "{step}");
         until_only(&home, &handle, in_charge).await;
         let status = agent.vault_status().await.unwrap();
-        assert_eq!((status.vault.name(), status.problem), (in_charge, ""), "{step}");
+        assert_eq!(
+            (status.vault.name(), status.problem),
+            (in_charge, ""),
+            "{step}"
+        );
         // And the whole move, as it is done: to the other one.
         let other = match in_charge {
             "credential" => VaultKind::Passphrase,
@@ -193,7 +195,7 @@ async fn a_deletion_cut_short_is_brought_to_its_end() {
         if left.is_empty() {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
         left = home.files();
     }
     assert_eq!(left, Vec::<String>::new());
