@@ -93,8 +93,11 @@ fn classify(error: &secret_service::Error) -> VaultError {
         E::NoResult => VaultError::KeyringLocked,
         other => {
             let text = other.to_string();
+            // The bus's own error names, and zbus's words for an address that nobody listens on: it has no other form.
             if text.contains("ServiceUnknown") || text.contains("NameHasNoOwner") {
                 VaultError::KeyringNotRunning
+            } else if text.contains("Failed to connect to address") {
+                VaultError::NoBus
             } else {
                 VaultError::KeyringFailed(text)
             }
