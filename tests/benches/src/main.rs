@@ -6,6 +6,7 @@
 mod agent;
 mod crypto;
 mod inbox;
+mod localnet;
 mod process;
 mod scale;
 mod summary;
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         rounds: usize,
     },
+    /// One node of the local network, beside an official one
+    Localnet,
     #[command(hide = true)]
     ChildNetwork(session_localnet::cli::RunArgs),
     #[command(hide = true)]
@@ -62,10 +65,12 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::All => {
             crypto::run()?;
+            localnet::run().await?;
             agent::run(20).await?;
             inbox::run(10_000, 5).await
         }
         Command::Crypto => crypto::run(),
+        Command::Localnet => localnet::run().await,
         Command::Agent { rounds } => agent::run(rounds).await,
         Command::Inbox { messages, rounds } => inbox::run(messages, rounds).await,
         Command::Scale { messages, rounds } => scale::run(messages, rounds).await,

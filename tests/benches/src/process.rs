@@ -15,6 +15,13 @@ const START: Duration = Duration::from_secs(30);
 /// A running child.
 pub struct Process(Child);
 
+impl Process {
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // One that has gone already is as good.
@@ -25,6 +32,11 @@ impl Drop for Process {
 
 /// Starts a local network in `dir` and returns it with its network file.
 pub fn network(dir: &Path) -> anyhow::Result<(Process, PathBuf)> {
+    network_with(dir, &[])
+}
+
+/// As [`network`], with more arguments.
+pub fn network_with(dir: &Path, args: &[&str]) -> anyhow::Result<(Process, PathBuf)> {
     let file = dir.join("network.toml");
     let mut child = Command::new(std::env::current_exe()?)
         .arg("child-network")
@@ -32,6 +44,7 @@ pub fn network(dir: &Path) -> anyhow::Result<(Process, PathBuf)> {
         .arg(dir.join("net"))
         .arg("--network-file")
         .arg(&file)
+        .args(args)
         .stdout(Stdio::piped())
         .stderr(File::create(dir.join("net.log"))?)
         .spawn()?;

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -12,6 +13,7 @@ use crate::control::{ControlClient, Order};
 use crate::faults::Faults;
 use crate::network::{Localnet, Options, start};
 use crate::network_file::write_atomically;
+use crate::scenario::{Plan, Scenario, swarms};
 
 /// A small wire-compatible Session network on loopback.
 #[derive(Debug, Parser)]
@@ -49,6 +51,30 @@ pub enum Command {
     Recommission(NodeArgs),
     /// Print how all nodes are, in JSON.
     Status(Network),
+    /// Draw faults over time from a seed, print the schedule, carry it out.
+    ///
+    /// A few members of each swarm suffer, the others stay healthy. In the end all are healthy and where they were.
+    Scenario(ScenarioArgs),
+}
+
+/// Arguments of `scenario`.
+#[derive(Clone, Debug, Args)]
+pub struct ScenarioArgs {
+    /// Its network.
+    #[command(flatten)]
+    pub network: Network,
+    /// Decides everything.
+    #[arg(long, value_name = "N")]
+    pub seed: u64,
+    /// How long it lasts, s.
+    #[arg(long, value_name = "S", default_value_t = 120)]
+    pub seconds: u64,
+    /// How many members of each swarm suffer.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub victims: usize,
+    /// Factor for all its times.
+    #[arg(long, default_value_t = 1.0, value_name = "F")]
+    pub time_scale: f64,
 }
 
 /// Which network is meant.
@@ -190,6 +216,7 @@ pub async fn execute(command: Command) -> anyhow::Result<()> {
         }
         Command::Reset(network) => order(&network.state_dir, &Order::Reset).await,
         Command::Status(network) => order(&network.state_dir, &Order::Status).await,
+        Command::Scenario(args) => scenario(args).await,
         Command::LoseStorage(NodeArgs { network, node }) => {
             order(&network.state_dir, &Order::LoseStorage { node }).await
         }
@@ -225,6 +252,24 @@ impl FaultArgs {
 async fn order(state_dir: &Path, order: &Order) -> anyhow::Result<()> {
     let status = ControlClient::open(state_dir)?.run(order).await?;
     print(&serde_json::to_string(&status)?)
+}
+
+/// Prints and plays a schedule of faults.
+async fn scenario(args: ScenarioArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        (0.0..=1000.0).contains(&args.time_scale),
+        "the time scale is from 0 to 1000"
+    );
+    let client = ControlClient::open(&args.network.state_dir)?;
+    let status = client.run(&Order::Status).await?;
+    let plan = Plan {
+        victims: args.victims,
+        ..Plan::new(args.seed, Duration::from_secs(args.seconds))
+    };
+    let scenario = Scenario::random(&plan, &swarms(&status));
+    print(scenario.to_string().trim_end())?;
+    scenario.run_remote(&client, args.time_scale).await?;
+    Ok(())
 }
 
 /// Runs a network until SIGINT or SIGTERM.

@@ -21,6 +21,7 @@
 //! Which requests are lost follows from the seed in [`Options`](crate::Options) and their number at the node, so
 //! equal runs lose equal ones. Facts: network.md 5.5 and 8.8, observed-nodes 1, 4 and 15.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -128,6 +129,35 @@ impl Faults {
         } else {
             Ok(())
         }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut texts: Vec<String> = [
+            (self.down, "down"),
+            (self.frozen, "frozen"),
+            (self.refuse, "refuse"),
+            (self.garbage, "garbage"),
+            (self.misses_forwards, "misses forwards"),
+        ]
+        .into_iter()
+        .filter(|(is_set, _)| *is_set)
+        .map(|(_, text)| text.to_owned())
+        .collect();
+        if self.delay_ms > 0 {
+            texts.push(format!("delay {} ms", self.delay_ms));
+        }
+        if self.loss > 0.0 {
+            texts.push(format!("loss {}", self.loss));
+        }
+        if self.clock_offset_ms != 0 {
+            texts.push(format!("clock {:+} ms", self.clock_offset_ms));
+        }
+        if texts.is_empty() {
+            texts.push("healthy".into());
+        }
+        f.write_str(&texts.join(", "))
     }
 }
 

@@ -12,7 +12,8 @@
 //! Not served: OxenMQ and QUIC (network.md 2.4, 2.5), the chain, `aes-cbc` layers, exits to `https` servers,
 //! accounts with prefixes nobody uses.
 //!
-//! Nodes misbehave on demand while they run: [`faults`] says how, [`Control`] and [`ControlClient`] set it.
+//! Nodes misbehave on demand while they run: [`faults`] says how, [`Control`] and [`ControlClient`] set it, and
+//! [`scenario`] draws schedules of faults from a seed.
 //!
 //! Facts: protocol documents "network" (2 to 5, 8) and "observed-nodes"; modules name their sections.
 
@@ -30,6 +31,7 @@ mod node;
 mod peers;
 mod random;
 mod running;
+pub mod scenario;
 mod seed;
 mod service_nodes;
 pub mod socks;
@@ -43,3 +45,5 @@ pub use directory::NodeInfo;
 pub use faults::Faults;
 pub use network::{Localnet, LocalnetError, Options, start};
 pub use running::Target;
+pub use scenario::Scenario;
+pub use tls::{TlsError, client_config};

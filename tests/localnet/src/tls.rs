@@ -80,8 +80,9 @@ impl Identity {
     }
 }
 
-/// Settings of nodes among themselves: any certificate is accepted, the handshake's signature is checked.
-pub(crate) fn client_config() -> Result<ClientConfig, TlsError> {
+/// Settings of nodes among themselves, and of clients of nodes: any certificate is accepted, the handshake's signature
+/// is checked (network.md 2.2).
+pub fn client_config() -> Result<ClientConfig, TlsError> {
     let provider = provider();
     Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?

@@ -4,11 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::Request;
 use serde_json::{Value, json};
-use session_localnet::{ControlClient, ControlError, Faults, Order};
+use session_localnet::scenario::{self, Action, Plan};
+use session_localnet::{ControlClient, ControlError, Faults, Order, Scenario};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -108,6 +110,38 @@ async fn strangers_and_nonsense_are_refused() {
     assert!(matches!(missing, Err(ControlError::Contact { .. })));
 }
 
+#[tokio::test]
+async fn a_scenario_is_played_and_leaves_everything_as_it_was() {
+    let net = Net::start().await;
+    let control = net.network.control();
+    let before = control.status().unwrap();
+    let plan = Plan::new(3, Duration::from_secs(60));
+    let scenario = Scenario::random(&plan, &scenario::swarms(&before));
+    let mut seen = Vec::new();
+    // Each step as it is ordered, without the time between.
+    for step in scenario.steps() {
+        let status = control.run(&step.order()).await.unwrap();
+        let node = &status.nodes[step.node];
+        match step.action {
+            Action::Faults(faults) => assert_eq!(node.faults, faults),
+            Action::Swarm(id) => assert_eq!(node.swarm_id, format!("{id:x}")),
+            Action::LoseStorage => {}
+        }
+        seen.push(node.faults);
+    }
+    assert!(seen.iter().any(|faults| *faults != Faults::default()));
+    let mut after = control.status().unwrap();
+    assert!(after.height > before.height);
+    after.height = before.height;
+    assert_eq!(after, before);
+    let start = Instant::now();
+    scenario.run(&control, 0.001).await.unwrap();
+    let last = scenario.steps().last().unwrap();
+    assert!(start.elapsed() >= last.at.mul_f64(0.001));
+    after.height = control.status().unwrap().height;
+    assert_eq!(control.status().unwrap(), after);
+}
+
 fn program(args: &[&str], state: &Path) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_session-localnet"))
         .args(args)
@@ -154,6 +188,17 @@ fn the_program_sets_faults_of_a_running_one() {
     let (_, text) = program(&["status"], state);
     let status: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(status["nodes"][1]["swarmId"], json!("ff"));
+    let quick = ["scenario", "--seed", "1", "--time-scale", "0.001"];
+    let (ok, schedule) = program(&quick, state);
+    assert!(
+        ok && schedule.starts_with("faults of seed 1\n"),
+        "{schedule}"
+    );
+    let (_, text) = program(&["status"], state);
+    let status: Value = serde_json::from_str(&text).unwrap();
+    for node in status["nodes"].as_array().unwrap() {
+        assert_eq!(node["faults"]["down"], json!(false));
+    }
     assert!(!program(&["fault", "9", "--down"], state).0);
     assert!(!program(&["fault", "0", "--loss", "3"], state).0);
     network.kill().unwrap();
