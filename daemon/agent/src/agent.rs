@@ -18,6 +18,7 @@ use session_protocol::AccountSeed;
 use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
 
 use crate::account::Account;
+use crate::disturbance;
 use crate::platform::{DirLock, LockError, create_private_dir};
 use crate::store::StoreError;
 use crate::store::account_db::{self, AccountDb};
@@ -146,6 +147,8 @@ impl Agent {
             started_ms: wall_clock_ms(),
             _lock: lock,
         });
+        let (network, stop) = (agent.network.clone(), agent.stop_signal());
+        tokio::spawn(disturbance::watch(network, stop));
         if !unfinished.is_empty() {
             tokio::spawn(Arc::clone(&agent).clean_up_all(unfinished));
         }

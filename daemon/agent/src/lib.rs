@@ -10,6 +10,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod convert;
+pub mod disturbance;
 pub mod events;
 pub mod platform;
 pub mod random;

@@ -50,17 +50,24 @@ struct Clients {
     fresh: HttpsClient,
 }
 
+impl Clients {
+    /// Without any connection yet.
+    fn new(connector: &Connector) -> Option<Self> {
+        let config = tls::client_config(Accept::Any).ok()?;
+        Some(Self {
+            pooled: client(config.clone(), connector.clone(), IDLE_CONNECTIONS),
+            fresh: client(config, connector.clone(), 0),
+        })
+    }
+}
+
 impl HttpsTransport {
     /// A transport that waits as long as `connect` for a TCP connection, to the proxy if there is one.
     pub fn new(connect: Duration, proxy: Option<Proxy>) -> Self {
         let connector = Connector::new(connect, proxy.map(Arc::new));
-        let clients = tls::client_config(Accept::Any).ok().map(|config| Clients {
-            pooled: client(config.clone(), connector.clone(), IDLE_CONNECTIONS),
-            fresh: client(config, connector.clone(), 0),
-        });
         Self {
+            clients: Mutex::new(Clients::new(&connector)),
             connector,
-            clients: Mutex::new(clients),
             trouble: Mutex::new(None),
         }
     }
@@ -137,6 +144,14 @@ impl Transport for HttpsTransport {
             self.noted(post(&client, uri, Some("application/json"), body).await)
         }
         .boxed()
+    }
+
+    fn forget_connections(&self) {
+        let mut clients = lock(&self.clients);
+        // Closed stays closed.
+        if clients.is_some() {
+            *clients = Clients::new(&self.connector);
+        }
     }
 
     fn trouble(&self) -> Option<&'static str> {

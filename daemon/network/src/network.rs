@@ -19,6 +19,7 @@ use crate::error::NetworkError;
 use crate::https::HttpsTransport;
 use crate::maintain;
 use crate::pool::NodeKey;
+use crate::state::State;
 use crate::status::{PathInfo, Status};
 use crate::sync::lock;
 use crate::times::Times;
@@ -115,6 +116,14 @@ impl Network {
     /// Tries to connect now instead of after the pause that follows a failure: a person asked for it.
     pub fn hurry(&self) {
         self.engine.hurry.notify_one();
+    }
+
+    /// The machine slept or its network changed: connections are given up, and all paths are tested at once. Until
+    /// something answers, nobody is blamed for silence.
+    pub fn disturbed(&self) {
+        self.engine.transport.forget_connections();
+        self.engine.update(State::disturbed);
+        self.hurry();
     }
 
     /// Stores up to 20 messages in the swarm of one owner as one request. Each item has its own result; an

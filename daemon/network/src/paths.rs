@@ -84,6 +84,13 @@ impl Paths {
         self.ready.iter_mut().find(|path| path.id == id)
     }
 
+    /// Has every path tested before it is trusted again.
+    pub(crate) fn doubt_all(&mut self) {
+        for path in &mut self.ready {
+            path.suspect = true;
+        }
+    }
+
     pub(crate) fn add(&mut self, path: Path) {
         self.ready.push(path);
     }

@@ -235,6 +235,13 @@ impl State {
         self.silent.remove(target);
     }
 
+    /// Connections are likely dead, through no fault of nodes: no path is trusted until it is tested, and silence says
+    /// nothing about anyone until something is heard.
+    pub(crate) fn disturbed(&mut self) {
+        self.heard_ms = None;
+        self.paths.doubt_all();
+    }
+
     /// A request over a path in use failed. Returns whether there is something to repair.
     pub(crate) fn failed(
         &mut self,

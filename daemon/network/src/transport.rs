@@ -73,6 +73,9 @@ pub trait Transport: Send + Sync + 'static {
         body: Bytes,
     ) -> BoxFuture<'a, Result<Reply, TransportError>>;
 
+    /// Gives up connections that are kept: they may lead nowhere by now. Requests under way go on.
+    fn forget_connections(&self) {}
+
     /// Why nothing can leave this machine whoever is asked, upper snake case; `None` as far as is known.
     fn trouble(&self) -> Option<&'static str> {
         None

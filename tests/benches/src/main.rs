@@ -5,6 +5,7 @@
 
 mod agent;
 mod crypto;
+mod idle;
 mod inbox;
 mod localnet;
 mod process;
@@ -54,6 +55,15 @@ enum Command {
     },
     /// One node of the local network, beside an official one
     Localnet,
+    /// Requests and bytes per hour of an agent that nobody uses
+    Idle {
+        /// How long, in time of the network
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// Factor for all times but those of TCP connections
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+    },
     #[command(hide = true)]
     ChildNetwork(session_localnet::cli::RunArgs),
     #[command(hide = true)]
@@ -74,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Agent { rounds } => agent::run(rounds).await,
         Command::Inbox { messages, rounds } => inbox::run(messages, rounds).await,
         Command::Scale { messages, rounds } => scale::run(messages, rounds).await,
+        Command::Idle { minutes, scale } => idle::run(minutes, scale).await,
         Command::ChildNetwork(args) => session_localnet::cli::run(args).await,
         Command::ChildAgent(args) => sessiond::cli::run(args).await,
     }

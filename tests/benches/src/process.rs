@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -66,6 +67,7 @@ pub struct Home {
     dir: PathBuf,
     network: PathBuf,
     name: String,
+    proxy: Option<SocketAddr>,
 }
 
 impl Home {
@@ -76,6 +78,7 @@ impl Home {
             dir: dir.to_owned(),
             network: network.to_owned(),
             name: name.to_owned(),
+            proxy: None,
         })
     }
 
@@ -89,11 +92,20 @@ impl Home {
         self.dir.join("passphrase")
     }
 
+    /// The same with everything going through a SOCKS5 proxy.
+    pub fn through(self, proxy: SocketAddr) -> Self {
+        Self {
+            proxy: Some(proxy),
+            ..self
+        }
+    }
+
     /// Starts the agent and waits until it answers. Returns the time from just before the start.
     pub async fn start(&self) -> anyhow::Result<(Process, Client, Instant)> {
         let path = |suffix: &str| self.dir.join(format!("{}{suffix}", self.name));
         let socket = path(".sock");
         let begin = Instant::now();
+        let proxy = self.proxy.map(|proxy| format!("--proxy=socks5h://{proxy}"));
         let child = Command::new(std::env::current_exe()?)
             .args(["child-agent", "--vault", "passphrase", "--passphrase-file"])
             .arg(self.dir.join("passphrase"))
@@ -103,6 +115,7 @@ impl Home {
             .arg(&socket)
             .arg("--network")
             .arg(&self.network)
+            .args(proxy)
             .stdout(Stdio::null())
             .stderr(File::create(path(".log"))?)
             .spawn()?;

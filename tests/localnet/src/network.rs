@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::task::JoinHandle;
 
@@ -232,6 +233,11 @@ impl Localnet {
         let target = Target::Node(index);
         let faults = self.running.switch(target)?.faults();
         self.running.set(target, Faults { down, ..faults }).await
+    }
+
+    /// How many onion requests have come from clients, to all nodes together.
+    pub fn onion_requests(&self) -> u64 {
+        self.running.shared.onion_requests.load(Ordering::Relaxed)
     }
 
     /// Makes a running node tell that these are the nodes of the network; `None` for the truth. The seed and the

@@ -153,6 +153,7 @@ impl Running {
             clock: Arc::clone(&options.clock),
             times: Times::scaled(options.time_scale),
             active_nodes_bin: options.active_nodes_bin,
+            onion_requests: Arc::default(),
         };
         let fault_seed = |number: u64| options.fault_seed.wrapping_add(number << 32);
         let nodes = (1..)

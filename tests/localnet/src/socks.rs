@@ -7,10 +7,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Whom the proxy was asked to connect to.
@@ -20,6 +23,24 @@ pub enum Target {
     Name(String, u16),
     /// A host by address.
     Address(SocketAddr),
+}
+
+/// What has passed through the proxy, its own words left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections made.
+    pub connections: u64,
+    /// Bytes from clients.
+    pub sent: u64,
+    /// Bytes to clients.
+    pub received: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    connections: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 /// How the proxy is to be.
@@ -37,6 +58,8 @@ pub struct SocksOptions {
 pub struct SocksProxy {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Target>>>,
+    frozen: watch::Sender<()>,
+    traffic: Arc<Counters>,
     task: JoinHandle<()>,
 }
 
@@ -46,10 +69,19 @@ impl SocksProxy {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn(serve(listener, Arc::new(options), Arc::clone(&asked)));
+        let frozen = watch::Sender::new(());
+        let traffic = Arc::new(Counters::default());
+        let shared = Shared {
+            options,
+            asked: Arc::clone(&asked),
+            traffic: Arc::clone(&traffic),
+        };
+        let task = tokio::spawn(serve(listener, Arc::new(shared), frozen.subscribe()));
         Ok(Self {
             address,
             asked,
+            frozen,
+            traffic,
             task,
         })
     }
@@ -63,6 +95,22 @@ impl SocksProxy {
     pub fn asked(&self) -> Vec<Target> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.clone()
+    }
+
+    /// What has passed so far.
+    pub fn traffic(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            connections: read(&self.traffic.connections),
+            sent: read(&self.traffic.sent),
+            received: read(&self.traffic.received),
+        }
+    }
+
+    /// From now on nothing passes over the connections that are open; they stay open. New ones work. So it is when a
+    /// machine has slept or changed its network.
+    pub fn freeze(&self) {
+        self.frozen.send_replace(());
     }
 
     /// Stops it and waits until its port is free again.
@@ -79,16 +127,25 @@ impl Drop for SocksProxy {
     }
 }
 
-async fn serve(listener: TcpListener, options: Arc<SocksOptions>, asked: Arc<Mutex<Vec<Target>>>) {
+/// What connections share.
+struct Shared {
+    options: SocksOptions,
+    asked: Arc<Mutex<Vec<Target>>>,
+    traffic: Arc<Counters>,
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>, frozen: watch::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { return };
-                let (options, asked) = (Arc::clone(&options), Arc::clone(&asked));
+                let shared = Arc::clone(&shared);
+                let mut frozen = frozen.clone();
+                frozen.mark_unchanged();
                 connections.spawn(async move {
                     // Whatever breaks ends this connection and nothing else.
-                    let _ = connection(stream, &options, &asked).await;
+                    let _ = connection(stream, &shared, frozen).await;
                 });
             }
             Some(_) = connections.join_next() => {}
@@ -98,13 +155,18 @@ async fn serve(listener: TcpListener, options: Arc<SocksOptions>, asked: Arc<Mut
 
 async fn connection(
     mut client: TcpStream,
-    options: &SocksOptions,
-    asked: &Mutex<Vec<Target>>,
+    shared: &Shared,
+    mut frozen: watch::Receiver<()>,
 ) -> io::Result<()> {
     const CONNECT: u8 = 1;
     const REFUSED: u8 = 5;
     const UNKNOWN_HOST: u8 = 4;
     const OTHER_COMMAND: u8 = 7;
+    let Shared {
+        options,
+        asked,
+        traffic,
+    } = shared;
     client.set_nodelay(true)?;
     if !greet(&mut client, options.login.as_ref()).await? {
         return Ok(());
@@ -131,8 +193,37 @@ async fn connection(
     };
     server.set_nodelay(true)?;
     answer(&mut client, 0).await?;
-    copy_bidirectional(&mut client, &mut server).await?;
-    Ok(())
+    traffic.connections.fetch_add(1, Ordering::Relaxed);
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let both = async {
+        tokio::try_join!(
+            pump(from_client, to_server, &traffic.sent),
+            pump(from_server, to_client, &traffic.received),
+        )
+    };
+    tokio::select! {
+        copied = both => copied.map(drop),
+        Ok(()) = frozen.changed() => std::future::pending().await,
+    }
+}
+
+/// Passes on what comes, and its end.
+async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    counter: &AtomicU64,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        let bytes = buffer.get(..length).unwrap_or_default();
+        counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        to.write_all(bytes).await?;
+    }
 }
 
 /// Agrees on how to log in. `false` if the client may not.

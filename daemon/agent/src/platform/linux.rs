@@ -1,10 +1,28 @@
-//! Linux: XDG base directories, core dumps.
+//! Linux: XDG base directories, core dumps, how long the machine slept, changes of the network.
+
+mod netlink;
 
 use std::env;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+pub use netlink::NetworkChanges;
+
+/// How long the machine has slept since it was started: one clock goes on meanwhile, the other stands.
+pub fn suspended() -> Duration {
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    // In this order, so that the time between the two readings is no sleep.
+    let (boot, awake) = (read(ClockId::Boottime), read(ClockId::Monotonic));
+    boot.saturating_sub(awake)
+}
 
 /// `$XDG_STATE_HOME/sessiond`, else `~/.local/state/sessiond`. `None` without a home directory.
 pub fn default_state_dir() -> Option<PathBuf> {

@@ -3,6 +3,33 @@
 use std::env;
 use std::io;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
+
+/// By how much more the wall clock moved than the one that stands while the machine sleeps. A clock that is set
+/// forward looks like sleep, which costs a test of the paths.
+pub fn suspended() -> Duration {
+    static START: OnceLock<(SystemTime, Instant)> = OnceLock::new();
+    let (wall, awake) = START.get_or_init(|| (SystemTime::now(), Instant::now()));
+    wall.elapsed()
+        .unwrap_or_default()
+        .saturating_sub(awake.elapsed())
+}
+
+/// Changes of the network, which are not told yet here.
+pub struct NetworkChanges(());
+
+impl NetworkChanges {
+    /// Never fails.
+    pub fn open() -> std::io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    /// Waits for ever.
+    pub async fn next(&mut self) -> std::io::Result<()> {
+        std::future::pending().await
+    }
+}
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 

@@ -9,3 +9,4 @@ mod nodes;
 mod proxy;
 mod start;
 mod support;
+mod tls;

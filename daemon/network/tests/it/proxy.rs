@@ -121,6 +121,45 @@ async fn a_proxy_that_goes_and_comes_back_costs_no_guard() {
     assert!(store(&network, &keys, "after").await >= 4);
 }
 
+/// A machine that slept has connections over which nothing comes any more, and nobody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_sleep_paths_are_tested_over_new_connections_and_stay() {
+    let world = world().await;
+    let proxy = proxy(&world, 0, None).await;
+    let mut config = config(&world, &format!("socks5h://{}", proxy.address()));
+    // Whoever waits for an answer over an old connection waits longer than this test.
+    config.times.probe = DEADLINE * 2;
+    config.times.request = DEADLINE * 2;
+    config.times.rotate = DEADLINE * 4;
+    let network = start(config);
+    connected(&network).await;
+    let state = || {
+        let paths = network.paths().into_iter();
+        let mut state: Vec<_> = paths.map(|path| (path.id, path.last_success_ms)).collect();
+        state.sort();
+        state
+    };
+    let before = state();
+    let asked = proxy.asked().len();
+    proxy.freeze();
+    network.disturbed();
+    let after = eventually(async || {
+        let now = state();
+        let tested = now
+            .iter()
+            .zip(&before)
+            .all(|(now, before)| now.1 > before.1);
+        tested.then_some(now)
+    })
+    .await;
+    let ids = |state: &[(String, Option<u64>)]| -> Vec<String> {
+        state.iter().map(|(id, _)| id.clone()).collect()
+    };
+    assert_eq!(ids(&after), ids(&before));
+    assert_eq!(proxy.asked().len(), asked + 2, "one new connection a path");
+    assert_eq!(retrieve(&network, &account()).await.messages.len(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_proxy_is_never_got_round() {
     let world = world().await;

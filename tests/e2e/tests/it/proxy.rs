@@ -72,7 +72,7 @@ async fn nothing_gets_past_the_proxy() {
 
     let mut a = Agent::new(&net.room, "a", &file);
     a.within(walls.name());
-    a.through(&format!("socks5h://{}:{port}", walls.proxy()), &login);
+    a.through(&format!("socks5h://{}:{port}", walls.proxy()), Some(&login));
     let (b, b_id) = Agent::with_account(&net, "b").await;
     let mut contacts = HashSet::new();
 
@@ -131,6 +131,60 @@ async fn nothing_gets_past_the_proxy() {
     a.stop().await;
     let log = std::fs::read_to_string(a.log()).unwrap();
     assert!(!log.contains("pass word"));
+}
+
+/// What the kernel tells of a change reaches the agent, and its paths are tested, on a network that was idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_network_is_noticed() {
+    let Some(walls) = Walls::build() else { return };
+    let tls = Setup {
+        tls: true,
+        ..Setup::default()
+    };
+    let net = Localnet::with(room(), tls).await;
+    let (file, seed) = named(&net);
+    let proxy = SocksProxy::start(SocksOptions {
+        listen: SocketAddr::from((walls.proxy(), 0)),
+        names: HashMap::from([(SEED.to_owned(), seed)]),
+        login: None,
+    })
+    .await
+    .unwrap();
+    let mut a = Agent::new(&net.room, "a", &file);
+    a.within(walls.name());
+    a.log_with("warn,sessiond::disturbance=debug");
+    a.through(&format!("socks5h://{}", proxy.address()), None);
+    // Without an account nothing is polled, so that only a test makes a path's last success newer.
+    a.up().await;
+    state(&a, ConnectionState::Connected, "").await;
+    let told = || {
+        let log = std::fs::read_to_string(a.log()).unwrap();
+        log.matches("the network changed").count()
+    };
+    for change in [
+        "link add far type veth peer name near",
+        "addr add 10.99.0.1/24 dev far",
+        "link set far up",
+    ] {
+        let (before, tested) = (told(), tested(&a).await);
+        walls.change(change);
+        until("the change is noticed", async || {
+            (told() > before).then_some(())
+        })
+        .await;
+        until("a path is tested", async || {
+            (self::tested(&a).await > tested).then_some(())
+        })
+        .await;
+    }
+}
+
+/// When something last came back over any path.
+async fn tested(agent: &Agent) -> Option<(i64, i32)> {
+    let request = v1::ListPathsRequest {};
+    let paths = agent.client().list_paths(request).await.unwrap().paths;
+    let times = paths.into_iter().filter_map(|path| path.last_success_time);
+    times.map(|time| (time.seconds, time.nanos)).max()
 }
 
 /// The walls do notice: without the proxy the seed's name is looked up, and that is counted.

@@ -1,6 +1,7 @@
 //! The endpoints of a node (network.md 2.3), the two on which other nodes reach it, and what its faults do to them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -67,7 +68,10 @@ impl Node {
                 }
                 rpc::handle(self, &call.body).await.into_reply()
             }
-            (&Method::POST, "/onion_req/v2") => onion::from_client(self, &call.body).await,
+            (&Method::POST, "/onion_req/v2") => {
+                self.shared.onion_requests.fetch_add(1, Ordering::Relaxed);
+                onion::from_client(self, &call.body).await
+            }
             (&Method::POST, peers::PING) => {
                 let key = STANDARD.encode(self.info.ed25519);
                 let header = HeaderValue::from_str(&key)

@@ -10,6 +10,7 @@ mod rate;
 mod rpc;
 pub(crate) mod store;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub times: Times,
     /// Nodes know `active_nodes_bin`.
     pub active_nodes_bin: bool,
+    /// Onion requests that came from clients.
+    pub onion_requests: Arc<AtomicU64>,
 }
 
 /// A running node.

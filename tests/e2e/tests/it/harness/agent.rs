@@ -19,7 +19,7 @@ pub struct Agent {
     /// Network namespace that it runs in, if not the test's own.
     namespace: Option<String>,
     /// URL and login file of its proxy.
-    proxy: Option<(String, PathBuf)>,
+    proxy: Option<(String, Option<PathBuf>)>,
     /// RUST_LOG, if any.
     log_filter: Option<String>,
     /// `$CREDENTIALS_DIRECTORY`, if any.
@@ -100,8 +100,8 @@ impl Agent {
     }
 
     /// Goes through a proxy from its next start on.
-    pub fn through(&mut self, url: &str, login_file: &Path) {
-        self.proxy = Some((url.to_owned(), login_file.to_owned()));
+    pub fn through(&mut self, url: &str, login_file: Option<&Path>) {
+        self.proxy = Some((url.to_owned(), login_file.map(Path::to_owned)));
     }
 
     /// Gives it this systemd credential from its next start on.
@@ -125,7 +125,9 @@ impl Agent {
         command.arg("--passphrase-file").arg(self.passphrase_file());
         if let Some((url, login_file)) = &self.proxy {
             command.arg("--proxy").arg(url);
-            command.arg("--proxy-login-file").arg(login_file);
+            if let Some(file) = login_file {
+                command.arg("--proxy-login-file").arg(file);
+            }
         }
         if let Some(dir) = &self.credentials {
             command.env("CREDENTIALS_DIRECTORY", dir);

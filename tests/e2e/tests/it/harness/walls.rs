@@ -93,6 +93,11 @@ impl Walls {
         self.sent("px")
     }
 
+    /// Changes something inside, in the words of `ip`.
+    pub fn change(&self, arguments: &str) {
+        ip(&format!("-n {} {arguments}", self.name)).unwrap();
+    }
+
     fn sent(&self, link: &str) -> u64 {
         let file = format!("/sys/class/net/{link}/statistics/tx_packets");
         let text = run("ip", &["netns", "exec", &self.name, "cat", &file]).unwrap();
