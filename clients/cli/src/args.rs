@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use crate::commands::{
     account::AccountCommand,
+    config::ConfigCommand,
     events::EventsArgs,
     messages::{ConversationArgs, MessageArgs, MessagesArgs},
     search::{ExplainArgs, SearchArgs},
@@ -22,14 +23,16 @@ use crate::commands::{
 pub const EXIT_CODES: &str = "\
 Exit codes:
     0  done (also: `events --follow` ended by Ctrl-C, or the reader of the output went away)
-    1  refused or failed
-    2  wrong usage
+    1  refused or failed (`doctor`: something is wrong)
+    2  wrong usage, or a configuration file that is not right
     3  no agent to talk to
     4  locked: the agent's vault has not given the keys
   130  Ctrl-C at a prompt
 
 Environment:
   SESSIOND_SOCKET  socket of the agent, unless --socket is given
+  SESSIONCTL_FULL  true: show whole IDs
+  SESSIOND_CONFIG  configuration file instead of $XDG_CONFIG_HOME/sessiond/config.toml; empty: none
   XDG_RUNTIME_DIR  holds sessiond/sessiond.sock; /run/user/UID is tried when it is not set
   NO_COLOR         no colours, even on a terminal";
 
@@ -110,10 +113,29 @@ pub enum Command {
     Version,
     /// End the agent
     Shutdown,
+    /// Check everything between this program and the network, and say what to do about it
+    ///
+    /// Ends with 0 when nothing is wrong; a warning is not wrong. With --json one object per check with the keys `check`,
+    /// `state` (OK, WARNING, FAILED, SKIPPED), `detail` and `advice`.
+    Doctor,
+    /// Show or change the configuration file of sessiond and sessionctl
+    Config {
+        /// What to do; without it everything is shown
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Print the man page, or write those of all commands into a directory
+    ///
+    /// For example: sessionctl man --dir ~/.local/share/man/man1
+    Man {
+        /// Where to write sessionctl.1, sessionctl-account.1 and so on
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
 }
 

@@ -2,13 +2,17 @@
 
 use std::{
     io::{self, IsTerminal as _, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use jiff::tz::TimeZone;
 use prost::Message;
 use serde_json::{Value, json};
 use sessiond_client::Client;
+use sessiond_config::{Config, ConfigError, Key};
 
 use crate::{
     args::Cli,
@@ -20,6 +24,10 @@ use crate::{
     },
     input, json,
 };
+
+/// Between two signs of life; what takes less shows none.
+const BEAT: Duration = Duration::from_millis(200);
+const TURNS: [&str; 4] = ["|", "/", "-", "\\"];
 
 /// Where output goes and input comes from.
 pub struct Terminal {
@@ -66,20 +74,65 @@ pub struct Context {
     /// Whole IDs.
     pub full: bool,
     socket: Option<PathBuf>,
+    config: Result<Config, Arc<ConfigError>>,
+}
+
+/// Whether whole IDs are wanted by the environment or the file.
+fn switch(config: Option<&Config>) -> bool {
+    let key = Key::named("full");
+    let value = key.and_then(|key| match config {
+        Some(config) => config.effective(key),
+        None => std::env::var_os(key.variable),
+    });
+    value.is_some_and(|value| value == "true")
 }
 
 impl Context {
     /// For one run.
     #[must_use]
     pub fn new(cli: &Cli, terminal: Terminal) -> Self {
+        let config = Config::load().map_err(Arc::new);
         let clock = Clock::new(terminal.zone.clone());
         Self {
             terminal,
             clock,
             json: cli.json,
-            full: cli.full,
+            full: cli.full || switch(config.as_ref().ok()),
             socket: cli.socket.clone(),
+            config,
         }
+    }
+
+    /// The configuration file.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and not right.
+    pub fn config(&mut self) -> Result<&mut Config, Failure> {
+        match &mut self.config {
+            Ok(config) => Ok(config),
+            Err(error) => Err(Failure::Config(Arc::clone(error))),
+        }
+    }
+
+    /// The socket that --socket names.
+    #[must_use]
+    pub fn named_socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    /// The socket that counts, as far as somebody said one: by --socket, by the environment or in the file.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not right.
+    pub fn said_socket(&mut self) -> Result<Option<PathBuf>, Failure> {
+        if let Some(socket) = &self.socket {
+            return Ok(Some(socket.clone()));
+        }
+        let key = Key::named("socket");
+        let config = self.config()?;
+        Ok(key.and_then(|key| config.effective(key)).map(PathBuf::from))
     }
 
     /// Connects to the agent.
@@ -87,9 +140,9 @@ impl Context {
     /// # Errors
     ///
     /// When there is none to talk to.
-    pub async fn connect(&self) -> Result<Client, Failure> {
+    pub async fn connect(&mut self) -> Result<Client, Failure> {
         let mut builder = Client::builder();
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.said_socket()? {
             builder = builder.socket(socket);
         }
         Ok(builder.connect().await?)
@@ -138,6 +191,38 @@ impl Context {
             // Progress that cannot be shown is no reason to stop.
             let _ = writeln!(self.terminal.err, "{}", paint(FAINT, text));
         }
+    }
+
+    /// Waits for `work`, and shows a person meanwhile that and for how long.
+    pub async fn wait<T>(&mut self, text: &str, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if !self.terminal.err_is_terminal || self.json {
+            return work.await;
+        }
+        let started = Instant::now();
+        let mut beat = tokio::time::interval(BEAT);
+        beat.tick().await;
+        let mut turns = TURNS.iter().cycle();
+        let mut width = 0;
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut work => break outcome,
+                _ = beat.tick() => {
+                    let turn = turns.next().copied().unwrap_or_default();
+                    let line = format!("{turn} {text} {} s", started.elapsed().as_secs());
+                    width = line.chars().count();
+                    // Progress that cannot be shown is no reason to stop.
+                    let _ = write!(self.terminal.err, "\r{}", paint(FAINT, line));
+                    let _ = self.terminal.err.flush();
+                }
+            }
+        };
+        if width > 0 {
+            // Blanks, as an escape sequence would not pass where no colours are wanted.
+            let _ = write!(self.terminal.err, "\r{:width$}\r", "");
+            let _ = self.terminal.err.flush();
+        }
+        outcome
     }
 
     /// An ID as this run shows it.

@@ -1,9 +1,10 @@
 //! Why a command did not do what it was told: exit code, code and reason for scripts, and for
 //! people what to do next.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use sessiond_client::{ConnectError, Error, socket::SocketPathError};
+use sessiond_config::ConfigError;
 use tonic::Code;
 
 /// Exit code: refused or failed.
@@ -26,6 +27,12 @@ pub enum Failure {
     /// Called or fed wrongly.
     #[error("{0}")]
     Usage(String),
+    /// The configuration file is not right.
+    #[error(transparent)]
+    Config(Arc<ConfigError>),
+    /// `doctor` found something; it was shown already.
+    #[error("{0}")]
+    Unwell(&'static str, u8),
     /// A message was given up.
     #[error("the message was given up: {reason}")]
     NotSent {
@@ -56,6 +63,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Arc::new(error))
+    }
+}
+
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         Self::Agent(error.into())
@@ -68,7 +81,9 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::BrokenPipe => 0,
+            Self::Unwell(_, code) => *code,
             Self::Usage(_)
+            | Self::Config(_)
             | Self::Agent(Error::Connect(ConnectError::Path(SocketPathError::TooLong {
                 ..
             }))) => WRONG_USAGE,
@@ -84,7 +99,8 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Agent(error) => code_name(error.code()),
-            Self::Usage(_) => code_name(Code::InvalidArgument),
+            Self::Usage(_) | Self::Config(_) => code_name(Code::InvalidArgument),
+            Self::Unwell(..) => code_name(Code::FailedPrecondition),
             Self::NotSent { .. } => code_name(Code::Aborted),
             Self::BrokenPipe | Self::Interrupted => code_name(Code::Cancelled),
             Self::Incomplete(_) | Self::Io(_) => code_name(Code::Internal),
@@ -97,6 +113,8 @@ impl Failure {
         match self {
             Self::Agent(error) => error.reason().unwrap_or_default(),
             Self::Usage(_) => "USAGE",
+            Self::Config(_) => "CONFIG",
+            Self::Unwell(..) => "UNWELL",
             Self::NotSent { reason } => reason,
             Self::Incomplete(_) => "BAD_ANSWER",
             Self::Io(_) => "IO",
@@ -123,14 +141,29 @@ impl Failure {
             Self::Agent(Error::Protocol { .. }) | Self::Incomplete(_) => {
                 "compare the versions with `sessionctl version`"
             }
+            Self::Agent(error) if error.code() == Code::Unimplemented => {
+                "the agent does not know this call: it is older than this program, or newer; restart it after an upgrade, \
+                 and compare with `sessionctl version`"
+            }
             Self::Agent(error) => return advice_for(error.reason()?),
             Self::NotSent { .. } => {
                 "look at the network with `sessionctl status`, then send it again"
             }
             Self::Usage(_) => "see `sessionctl --help`",
-            Self::Io(_) | Self::BrokenPipe | Self::Interrupted => return None,
+            Self::Config(error) if is_about_a_key(error) => {
+                "see the keys and their values with `sessionctl config keys`"
+            }
+            Self::Config(_) => "correct the file, or name another one in SESSIOND_CONFIG",
+            Self::Unwell(..) | Self::Io(_) | Self::BrokenPipe | Self::Interrupted => return None,
         })
     }
+}
+
+fn is_about_a_key(error: &ConfigError) -> bool {
+    matches!(
+        error,
+        ConfigError::BadValue { .. } | ConfigError::UnknownKey { .. }
+    )
 }
 
 /// What to do about a reason that the schema lists.

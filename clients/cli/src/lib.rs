@@ -13,6 +13,7 @@ pub mod failure;
 pub mod format;
 mod input;
 pub mod json;
+pub mod version;
 
 use std::{ffi::OsString, io};
 

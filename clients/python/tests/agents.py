@@ -34,11 +34,12 @@ async def until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
 
 def environment() -> dict[str, str]:
     """Without the settings of the person who runs the tests."""
-    return {
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("SESSIOND_", "XDG_")) and name != "RUST_LOG"
     }
+    return {**kept, "SESSIOND_CONFIG": ""}  # no configuration file
 
 
 class Process:

@@ -74,6 +74,12 @@ pub struct RpcError {
 }
 
 impl Error {
+    /// Whether the agent refused because it is locked: the same call works once somebody has unlocked it.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.reason() == Some("LOCKED")
+    }
+
     /// Canonical code of the agent's answer, or the one that fits an error of this library.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -202,6 +208,8 @@ mod tests {
         assert!(Error::from(&Status::unavailable("draining")).is_transient());
         assert!(!Error::from(&Status::aborted("replaced")).is_transient());
         assert!(!Error::from(&with_info("sessiond")).is_transient());
+        assert!(Error::from(&with_info("sessiond")).is_locked());
+        assert!(!Error::from(&with_info("example.com")).is_locked());
         assert!(
             Error::ConnectionLost {
                 detail: String::new()

@@ -3,9 +3,10 @@
 //! The place of the last event that was handed out is kept; after a break the stream goes on
 //! strictly after it, so that nothing is missed and nothing comes twice. Nothing is read ahead
 //! beyond the connection's own window: a slow reader holds the agent's stream back, not memory.
-//! What cannot be mended by trying again ends the stream with that error: OUT_OF_RANGE
-//! (`LOG_REPLACED`, `CURSOR_EXPIRED`), ABORTED (`SUBSCRIBER_REPLACED`), FAILED_PRECONDITION
-//! (`LOCKED`) and every other refusal.
+//! An agent that locks itself ends its streams with FAILED_PRECONDITION (`LOCKED`); a stream that stood
+//! waits, at one cheap attempt per pause, and goes on when somebody has unlocked it. What cannot be
+//! mended by trying again ends the stream with that error: OUT_OF_RANGE (`LOG_REPLACED`,
+//! `CURSOR_EXPIRED`), ABORTED (`SUBSCRIBER_REPLACED`) and every other refusal.
 
 use std::{
     pin::Pin,
@@ -29,7 +30,7 @@ pub enum Update {
     Ready(Ready),
     /// Something happened.
     Event(Box<Event>),
-    /// The connection is gone; the stream tries again after `retry_in`. Live signals (transient
+    /// The connection is gone, or the agent is locked; the stream tries again after `retry_in`. Live signals (transient
     /// events) that happen meanwhile are missed.
     Disconnected {
         /// Why, for people.
@@ -82,8 +83,8 @@ enum State {
 
 /// Events from the agent; see the module's head. Dropping a `next` future loses nothing.
 ///
-/// The very first attempt is not repeated: when the agent cannot be reached, the stream yields that
-/// error and ends.
+/// The very first attempt is not repeated: when the agent cannot be reached or is locked, the stream
+/// yields that error and ends.
 pub struct EventStream {
     client: Client,
     /// Its `after_cursor` follows what was handed out.
@@ -98,6 +99,29 @@ pub struct EventStream {
 
 impl Client {
     /// Subscribes to the event log.
+    ///
+    /// ```no_run
+    /// # async fn example(client: sessiond_client::Client) -> Result<(), sessiond_client::Error> {
+    /// use sessiond_client::{Update, v1};
+    /// let subscriber = "my-program".to_owned();
+    /// let mut events = client.events(v1::SubscribeRequest {
+    ///     subscriber: subscriber.clone(),
+    ///     ..Default::default()
+    /// });
+    /// while let Some(update) = events.next().await {
+    ///     if let Update::Event(event) = update? {
+    ///         // Deal with it, then say so: what is not acknowledged comes again next time.
+    ///         let request = v1::AcknowledgeRequest {
+    ///             subscriber: subscriber.clone(),
+    ///             cursor: event.cursor,
+    ///             ..Default::default()
+    ///         };
+    ///         client.acknowledge(request).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(&self, request: SubscribeRequest) -> EventStream {
         self.events_with(request, Backoff::default())
@@ -181,7 +205,7 @@ impl EventStream {
     }
 
     fn broke(&mut self, error: Error) -> Result<Update, Error> {
-        if !self.stood_before || !error.is_transient() {
+        if !self.stood_before || !(error.is_transient() || error.is_locked()) {
             self.state = State::Ended;
             return Err(error);
         }

@@ -17,6 +17,11 @@
 //! The schema in `proto/sessiond/v1` documents every call, field and reason. Where the socket is:
 //! [`sessiond_proto::socket`].
 
+/// The Rust program in the schema's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../proto/README.md")]
+pub struct SchemaReadme;
+
 mod client;
 mod connect;
 mod error;

@@ -14,6 +14,22 @@ impl Client {
     /// Sends a message and waits until it is stored or given up: the message comes back in state
     /// SENT or FAILED. Without a client token in the request a random one is taken.
     ///
+    /// ```no_run
+    /// # async fn example(client: sessiond_client::Client) -> Result<(), sessiond_client::Error> {
+    /// use std::time::Duration;
+    /// use sessiond_client::v1;
+    /// let request = v1::SendMessageRequest {
+    ///     recipient: "05…".into(),
+    ///     text: Some(v1::TextContent { body: "Hello".into(), ..Default::default() }),
+    ///     client_token: "job-42".into(), // repeated with it, it is sent once
+    ///     ..Default::default()
+    /// };
+    /// let message = client.send_and_wait(request, Duration::from_secs(60)).await?;
+    /// assert_eq!(message.send_state(), v1::SendState::Sent);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As `SendMessage`; [`Error::StillSending`] when `deadline` passes after the message was

@@ -246,7 +246,6 @@ async fn what_cannot_be_mended_ends_the_stream() {
         (Code::OutOfRange, "LOG_REPLACED"),
         (Code::OutOfRange, "CURSOR_EXPIRED"),
         (Code::Aborted, "SUBSCRIBER_REPLACED"),
-        (Code::FailedPrecondition, "LOCKED"),
     ] {
         let (place, fake) = (place(), Fake::new());
         let serving = fake.serve(&place.path);
@@ -257,7 +256,6 @@ async fn what_cannot_be_mended_ends_the_stream() {
         fake.change(|w| match reason {
             "LOG_REPLACED" => w.log = "log2".into(),
             "CURSOR_EXPIRED" => w.oldest = 7,
-            "LOCKED" => w.locked = true,
             _ => w.end_streams = Some((code, reason)),
         });
         let _serving = fake.serve(&place.path);
@@ -273,6 +271,36 @@ async fn what_cannot_be_mended_ends_the_stream() {
         assert_eq!((error.code(), error.reason()), (code, Some(reason)));
         assert!(events.next().await.is_none());
     }
+}
+
+#[tokio::test]
+async fn a_locked_agent_is_waited_for() {
+    let (place, fake) = (place(), Fake::new());
+    let _serving = fake.serve(&place.path);
+    let client = connect(&place).await;
+    let mut events = follow(&client, SubscribeRequest::default());
+    assert!(matches!(next(&mut events).await, Ok(Update::Ready(_))));
+    fake.change(|w| {
+        w.locked = true;
+        w.end_streams = Some((Code::FailedPrecondition, "LOCKED"));
+    });
+    // The stream is ended, and opening it again is refused more than once.
+    for _ in 0..3 {
+        let update = next(&mut events).await;
+        assert!(
+            matches!(update, Ok(Update::Disconnected { .. })),
+            "{update:?}"
+        );
+    }
+    fake.change(|w| (w.locked, w.end_streams) = (false, None));
+    fake.receive("m1", "after the lock");
+    while !matches!(next(&mut events).await.unwrap(), Update::Resumed(_)) {}
+    assert_eq!(next_event(&mut events).await.message_id, "m1");
+
+    // One that never stood says so at once.
+    fake.change(|w| w.locked = true);
+    let error = next(&mut follow(&client, SubscribeRequest::default())).await;
+    assert!(error.unwrap_err().is_locked());
 }
 
 #[tokio::test]

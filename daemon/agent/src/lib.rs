@@ -9,6 +9,7 @@ pub mod account;
 pub mod agent;
 pub mod api;
 pub mod cli;
+pub mod configured;
 pub mod convert;
 pub mod disturbance;
 pub mod events;

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use sessiond::cli::{self, Cli, Command};
+use sessiond::cli::{self, Command};
+use sessiond::configured;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = configured::parse();
     cli::init_logging();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

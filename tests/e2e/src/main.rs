@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 /// As the agent's own `main`.
 fn agent() -> anyhow::Result<()> {
-    let sessiond::cli::Command::Run(args) = sessiond::cli::Cli::parse().command;
+    let sessiond::cli::Command::Run(args) = sessiond::configured::parse().command;
     sessiond::cli::init_logging();
     end_with_stdin();
     let runtime = tokio::runtime::Runtime::new()?;

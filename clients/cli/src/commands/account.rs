@@ -71,7 +71,8 @@ pub async fn create(context: &mut Context, name: Option<String>) -> Result<(), F
         display_name: name.unwrap_or_default(),
         client_token: new_client_token()?,
     };
-    let account = client.create_account(request).await?.account;
+    let work = client.create_account(request);
+    let account = context.wait("Making the account …", work).await?.account;
     print(context, account)?;
     context.progress("Write the recovery phrase down: `sessionctl account phrase` shows it.");
     Ok(())
@@ -86,7 +87,11 @@ pub async fn restore(context: &mut Context, name: Option<String>) -> Result<(), 
         display_name: name.unwrap_or_default(),
         client_token: new_client_token()?,
     };
-    let account = client.restore_account(request).await?.account;
+    let work = client.restore_account(request);
+    let account = context
+        .wait("Bringing the account back …", work)
+        .await?
+        .account;
     print(context, account)
 }
 

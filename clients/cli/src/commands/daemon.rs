@@ -1,4 +1,6 @@
-//! `status`, `version`, `shutdown`, `completions`
+//! `status`, `version`, `shutdown`, `completions`, `man`
+
+use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -12,8 +14,11 @@ use crate::{
     args::Cli,
     context::Context,
     failure::Failure,
-    format::{overview, safe},
-    json,
+    format::{
+        overview, safe,
+        style::{BAD, paint},
+    },
+    json, version,
 };
 
 pub async fn status(context: &mut Context) -> Result<(), Failure> {
@@ -38,6 +43,7 @@ pub async fn status(context: &mut Context) -> Result<(), Failure> {
         }
         return context.value(&all);
     }
+    let skew = version::skew(env!("CARGO_PKG_VERSION"), &info.version);
     let text = overview::overview(
         &info,
         &network,
@@ -45,7 +51,11 @@ pub async fn status(context: &mut Context) -> Result<(), Failure> {
         &context.clock,
         context.full,
     );
-    context.print(&text)
+    context.print(&text)?;
+    match skew {
+        Some(skew) => context.print(&format!("{}\n", paint(BAD, skew))),
+        None => Ok(()),
+    }
 }
 
 pub async fn version(context: &mut Context) -> Result<(), Failure> {
@@ -59,11 +69,18 @@ pub async fn version(context: &mut Context) -> Result<(), Failure> {
     };
     let own = env!("CARGO_PKG_VERSION");
     if context.json {
-        let agent = agent.map_or(Value::Null, Value::String);
-        return context.value(&json!({ "sessionctl": own, "sessiond": agent }));
+        let skew = agent.as_deref().and_then(|agent| version::skew(own, agent));
+        let agent = agent.clone().map_or(Value::Null, Value::String);
+        return context.value(&json!({ "sessionctl": own, "sessiond": agent, "skew": skew }));
     }
-    let agent = agent.map_or_else(|| "not running".to_owned(), |version| safe::line(&version));
-    context.print(&format!("sessionctl {own}\nsessiond   {agent}\n"))
+    let shown = agent
+        .as_deref()
+        .map_or("not running".to_owned(), safe::line);
+    context.print(&format!("sessionctl {own}\nsessiond   {shown}\n"))?;
+    match agent.and_then(|agent| version::skew(own, &agent)) {
+        Some(skew) => context.print(&format!("{}\n", paint(BAD, skew))),
+        None => Ok(()),
+    }
 }
 
 pub async fn shutdown(context: &mut Context) -> Result<(), Failure> {
@@ -73,6 +90,22 @@ pub async fn shutdown(context: &mut Context) -> Result<(), Failure> {
         return context.object("ShutdownResponse", &answer);
     }
     context.print("The agent ends.\n")
+}
+
+pub fn man(context: &mut Context, dir: Option<&Path>) -> Result<(), Failure> {
+    let command = Cli::command();
+    let Some(dir) = dir else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        return Ok(context.terminal.out.write_all(&page)?);
+    };
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(command, dir)?;
+    context.progress(&format!(
+        "Read them with `man {}`.",
+        dir.join("sessionctl.1").display()
+    ));
+    Ok(())
 }
 
 pub fn completions(context: &mut Context, shell: Shell) -> Result<(), Failure> {

@@ -111,10 +111,10 @@ impl Place {
         self.try_settle().await
     }
 
-    /// Acknowledges; an agent that is away will be told when it is back.
+    /// Acknowledges; an agent that is away or locked will be told when it is back.
     async fn try_settle(&mut self) -> Result<(), Error> {
         match self.settle().await {
-            Err(error) if error.is_transient() => Ok(()),
+            Err(error) if error.is_transient() || error.is_locked() => Ok(()),
             outcome => outcome,
         }
     }

@@ -4,7 +4,9 @@
 //! call it makes in `tests/it/rpcs.rs`.
 
 pub mod account;
+pub mod config;
 mod daemon;
+mod doctor;
 pub mod events;
 pub mod messages;
 mod network;
@@ -24,6 +26,9 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Version => daemon::version(context).await,
         Command::Shutdown => daemon::shutdown(context).await,
         Command::Completions { shell } => daemon::completions(context, shell),
+        Command::Man { dir } => daemon::man(context, dir.as_deref()),
+        Command::Doctor => doctor::doctor(context).await,
+        Command::Config { command } => config::config(context, command),
         Command::Paths => network::paths(context).await,
         Command::Sync => network::sync(context).await,
         Command::Account(AccountCommand::Create { name }) => account::create(context, name).await,

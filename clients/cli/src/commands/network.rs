@@ -44,8 +44,8 @@ pub async fn paths(context: &mut Context) -> Result<(), Failure> {
 
 pub async fn sync(context: &mut Context) -> Result<(), Failure> {
     let client = context.connect().await?;
-    context.progress("Polling …");
-    let answer = client.sync(SyncRequest::default()).await?;
+    let work = client.sync(SyncRequest::default());
+    let answer = context.wait("Polling …", work).await?;
     if context.json {
         return context.object("SyncResponse", &answer);
     }

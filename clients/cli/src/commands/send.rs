@@ -73,8 +73,9 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
         None if context.json => context.object("Message", &message),
         None => Ok(()),
         Some(WaitFor::Stored) => {
-            context.progress("Accepted; waiting until the recipient's swarm has it …");
-            let outcome = settle(&client, accepted, args.timeout).await;
+            let work = settle(&client, accepted, args.timeout);
+            let text = "Accepted; waiting until the recipient's swarm has it …";
+            let outcome = context.wait(text, work).await;
             if context.json {
                 context.object("Message", outcome.as_ref().unwrap_or(&message))?;
             }

@@ -40,6 +40,11 @@ impl Stage {
         self.dir.path().join("s.sock")
     }
 
+    /// The configuration file, which is not there at first.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
     pub fn serve(&mut self) {
         self.serving = Some(self.fake.serve(&self.path()));
     }
@@ -49,6 +54,8 @@ impl Stage {
         command
             .args(args)
             .env("SESSIOND_SOCKET", self.path())
+            .env("SESSIOND_CONFIG", self.config())
+            .env_remove("SESSIONCTL_FULL")
             .env("TZ", "UTC")
             .env_remove("CLICOLOR_FORCE")
             .stdin(Stdio::null())

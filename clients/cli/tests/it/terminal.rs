@@ -14,8 +14,10 @@ use rustix::{
     termios::{LocalModes, tcgetattr},
 };
 
+use sessiond_client::v1::{EventKind, SendState};
+
 use crate::{
-    fake::{Fake, ME, PHRASE, Serving},
+    fake::{BOB, Fake, ME, PHRASE, Serving},
     stage::LONG,
 };
 
@@ -51,6 +53,7 @@ impl Person {
             .env("SESSIOND_SOCKET", &path)
             .env("TERM", "xterm")
             .env("TZ", "UTC")
+            .env("SESSIOND_CONFIG", "")
             .env_remove("NO_COLOR")
             .stdin(side())
             .stdout(side())
@@ -140,4 +143,19 @@ fn a_person_sees_both_forms_of_the_phrase_and_no_colours_if_unwanted() {
     person.wait_for("ready");
     assert!(!person.seen.contains('\u{1b}'), "{:?}", person.seen);
     assert_eq!(person.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_person_who_waits_sees_that_and_for_how_long() {
+    let fake = Fake::new();
+    fake.change(|w| w.outcome = None);
+    let args = ["send", BOB, "hi", "--wait", "stored"];
+    let mut person = Person::at(&fake, &args, false);
+    person.wait_for("| Accepted; waiting until the recipient's swarm has it … 0 s\r/ Accepted");
+    let mut message = fake.change(|w| w.messages[0].clone());
+    message.set_send_state(SendState::Sent);
+    fake.log(EventKind::MessageChanged, &message);
+    person.wait_for(" \r✓ stored");
+    assert_eq!(person.child.wait().unwrap().code(), Some(0));
+    assert!(!person.seen.contains('\u{1b}'), "{:?}", person.seen);
 }

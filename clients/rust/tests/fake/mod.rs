@@ -52,6 +52,7 @@ pub struct World {
     pub end_streams: Option<(Code, &'static str)>,
     pub shut_down: bool,
     pub settings: Settings,
+    pub version: String,
     /// Paths of the calls that came, as /sessiond.v1.DaemonService/GetInfo.
     pub calls: Vec<String>,
 }
@@ -75,6 +76,7 @@ impl Fake {
     pub fn new() -> Self {
         let world = World {
             log: "log1".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
             account: Some(Account {
                 account_id: ME.into(),
                 display_name: "Alice".into(),
@@ -661,7 +663,7 @@ impl daemon_service_server::DaemonService for Fake {
             _ => DaemonState::Ready,
         };
         Ok(Response::new(GetInfoResponse {
-            version: "0.1.0".into(),
+            version: self.change(|w| w.version.clone()),
             pid: 4711,
             start_time: time(1_700_000_000 + self.change(|w| w.begun)),
             network: "local".into(),

@@ -47,6 +47,8 @@ fn without_settings(mut command: Command) -> Command {
     for setting in SETTINGS {
         command.env_remove(setting);
     }
+    // No configuration file.
+    command.env("SESSIOND_CONFIG", "");
     command
 }
 

@@ -1,0 +1,445 @@
+//! `doctor`: every step from this program to the network, what is wrong with it and what to do next.
+//!
+//! A step that an earlier failure makes impossible is skipped. The exit code is that of the first failure: 2 for the
+//! configuration file, 3 without an agent, 4 when it is locked, 1 for everything else.
+
+use std::{
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use serde_json::json;
+use sessiond_client::{
+    Client, socket,
+    v1::{
+        ConnectionState, DaemonState, GetInfoRequest, GetInfoResponse, GetNetworkStatusRequest,
+        GetNetworkStatusResponse,
+    },
+};
+use sessiond_config::Key;
+
+use super::config::state_dir;
+use crate::{
+    context::Context,
+    failure::{FAILED, Failure, LOCKED, WRONG_USAGE},
+    format::{
+        safe,
+        style::{BAD, FAINT, GOOD, paint},
+        time::span,
+    },
+    version,
+};
+
+/// Polls come every few seconds; after this something is wrong.
+const POLL_LATE: Duration = Duration::from_secs(5 * 60);
+/// From here on a clock is worth setting: other people see the times.
+const CLOCK_OFF: Duration = Duration::from_secs(60);
+/// With less the agent may soon be unable to store.
+const DISK_LOW: u64 = 256 * 1024 * 1024;
+const DISK_FULL: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Warning,
+    Failed(u8),
+    Skipped,
+}
+
+/// What a check found.
+#[derive(Debug)]
+struct Finding {
+    check: &'static str,
+    state: State,
+    detail: String,
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn new(check: &'static str, state: State, detail: impl Into<String>) -> Self {
+        Self {
+            check,
+            state,
+            detail: detail.into(),
+            advice: None,
+        }
+    }
+
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(check, State::Ok, detail)
+    }
+
+    fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    fn from_failure(check: &'static str, failure: &Failure) -> Self {
+        let found = Self::new(
+            check,
+            State::Failed(failure.exit_code()),
+            failure.to_string(),
+        );
+        match failure.advice() {
+            Some(advice) => found.advise(advice),
+            None => found,
+        }
+    }
+}
+
+pub async fn doctor(context: &mut Context) -> Result<(), Failure> {
+    let mut findings = Vec::new();
+    let found = examine(context, &mut findings).await;
+    if let Err(finding) = found {
+        findings.push(finding);
+    }
+    let done: Vec<_> = findings.iter().map(|finding| finding.check).collect();
+    for check in ALL.iter().filter(|check| !done.contains(check)) {
+        findings.push(Finding::new(
+            check,
+            State::Skipped,
+            "depends on the failure above",
+        ));
+    }
+    for finding in &findings {
+        show(context, finding)?;
+    }
+    let code = findings.iter().find_map(|finding| match finding.state {
+        State::Failed(code) => Some(code),
+        _ => None,
+    });
+    match code {
+        None => Ok(()),
+        Some(code) => Err(Failure::Unwell("something is wrong; see above", code)),
+    }
+}
+
+/// Every check, in the order in which they depend on each other.
+const ALL: [&str; 11] = [
+    "configuration",
+    "socket",
+    "permissions",
+    "agent",
+    "version",
+    "disk",
+    "account",
+    "network",
+    "clock",
+    "last poll",
+    "outbox",
+];
+
+/// Stops at what makes all that follows impossible.
+async fn examine(context: &mut Context, findings: &mut Vec<Finding>) -> Result<(), Finding> {
+    findings.push(configuration(context)?);
+    let said = context
+        .said_socket()
+        .map_err(|failure| Finding::from_failure("socket", &failure))?;
+    let path = socket::socket_path(said.as_deref()).map_err(|error| {
+        Finding::from_failure("socket", &sessiond_client::ConnectError::from(error).into())
+    })?;
+    findings.push(disk(context));
+    // Whoever listens there is asked first: a missing socket has an error that says what to do.
+    let client = match context.connect().await {
+        Ok(client) => client,
+        Err(failure) if path.exists() => {
+            findings.push(Finding::ok("socket", path.display().to_string()));
+            findings.push(permissions(&path));
+            return Err(Finding::from_failure("agent", &failure));
+        }
+        Err(failure) => return Err(Finding::from_failure("socket", &failure)),
+    };
+    findings.push(Finding::ok("socket", path.display().to_string()));
+    findings.push(permissions(&path));
+    let info = ask(&client, "agent").await?;
+    findings.push(Finding::ok(
+        "agent",
+        format!("answers, process {}", info.pid),
+    ));
+    findings.push(versions(&info));
+    let account = account(&info);
+    let usable = account.state == State::Ok;
+    findings.push(account);
+    let status = client
+        .get_network_status(GetNetworkStatusRequest::default())
+        .await
+        .map_err(|error| Finding::from_failure("network", &error.into()))?;
+    findings.push(network(&status));
+    findings.push(clock(&status));
+    if usable {
+        findings.push(last_poll(&status, SystemTime::now()));
+        findings.push(outbox(&status));
+    }
+    Ok(())
+}
+
+async fn ask(client: &Client, check: &'static str) -> Result<GetInfoResponse, Finding> {
+    let info = client.get_info(GetInfoRequest::default()).await;
+    info.map_err(|error| Finding::from_failure(check, &error.into()))
+}
+
+fn configuration(context: &mut Context) -> Result<Finding, Finding> {
+    match context.config() {
+        Ok(config) => Ok(match config.path() {
+            Some(path) if path.exists() => Finding::ok("configuration", path.display().to_string()),
+            _ => Finding::ok("configuration", "no file, everything as built in"),
+        }),
+        Err(failure) => {
+            let mut finding = Finding::from_failure("configuration", &failure);
+            finding.state = State::Failed(WRONG_USAGE);
+            Err(finding)
+        }
+    }
+}
+
+/// Only the owner gets in: a socket of mode 0600 in a directory that nobody else can write to.
+fn permissions(path: &Path) -> Finding {
+    let check = "permissions";
+    let looked = std::fs::symlink_metadata(path).and_then(|socket| {
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        Ok((socket, std::fs::metadata(parent.unwrap_or(Path::new(".")))?))
+    });
+    let (socket, dir) = match looked {
+        Ok(found) => found,
+        Err(error) => return Finding::new(check, State::Failed(FAILED), error.to_string()),
+    };
+    let own = rustix::process::geteuid().as_raw();
+    let modes = (
+        socket.permissions().mode() & 0o777,
+        dir.permissions().mode() & 0o1777,
+    );
+    let shown = format!("socket {:o}, directory {:o}", modes.0, modes.1);
+    if !socket.file_type().is_socket() || socket.uid() != own {
+        return Finding::new(check, State::Failed(FAILED), "this is no socket of ours")
+            .advise("name the socket of your own agent");
+    }
+    // The agent checks every peer's user as well; this is the door before that.
+    if modes.0 & 0o077 != 0 || (modes.1 & 0o022 != 0 && modes.1 & 0o1000 == 0) {
+        return Finding::new(check, State::Warning, shown).advise(
+            "others can reach the socket: keep it in a directory of your own, mode 0700, and restart the agent",
+        );
+    }
+    Finding::ok(check, shown)
+}
+
+fn versions(info: &GetInfoResponse) -> Finding {
+    let own = env!("CARGO_PKG_VERSION");
+    let detail = format!("sessionctl {own}, sessiond {}", info.version);
+    match version::skew(own, &info.version) {
+        None => Finding::ok("version", detail),
+        Some(skew) => Finding::new("version", State::Warning, detail).advise(skew),
+    }
+}
+
+fn account(info: &GetInfoResponse) -> Finding {
+    match info.state() {
+        DaemonState::Ready => Finding::ok("account", format!("usable; vault: {}", info.vault)),
+        DaemonState::NoAccount => Finding::new("account", State::Warning, "there is none yet").advise(
+            "make one with `sessionctl account create`, or bring yours back with `sessionctl account restore`",
+        ),
+        DaemonState::Locked | DaemonState::Unspecified => {
+            let detail = format!("locked: {} (vault: {})", info.locked_reason, info.vault);
+            Finding::new("account", State::Failed(LOCKED), detail).advise(
+                "unlock the keyring, or start the agent with its passphrase; nothing is received meanwhile",
+            )
+        }
+    }
+}
+
+fn network(status: &GetNetworkStatusResponse) -> Finding {
+    let detail = format!(
+        "{}: {} paths, {} nodes known{}",
+        status.network,
+        status.path_count,
+        status.node_count,
+        if status.last_error.is_empty() {
+            String::new()
+        } else {
+            format!(", last error {}", status.last_error)
+        }
+    );
+    match status.state() {
+        ConnectionState::Connected => Finding::ok("network", detail),
+        ConnectionState::Connecting => Finding::new("network", State::Warning, detail)
+            .advise("paths are being built: ask again in a moment"),
+        ConnectionState::Disconnected | ConnectionState::Unspecified => {
+            Finding::new("network", State::Failed(FAILED), detail).advise(
+                "see whether this machine is online, and a proxy, if one is set, runs; the agent keeps trying, \
+                 `sessionctl sync` makes it try now",
+            )
+        }
+    }
+}
+
+fn clock(status: &GetNetworkStatusResponse) -> Finding {
+    let Some(offset) = &status.clock_offset else {
+        return Finding::new(
+            "clock",
+            State::Skipped,
+            "the network has not told the time yet",
+        );
+    };
+    let detail = format!("{} from the network's", span(Some(offset)));
+    let off = Duration::from_secs(offset.seconds.unsigned_abs());
+    if off < CLOCK_OFF {
+        return Finding::ok("clock", detail);
+    }
+    Finding::new("clock", State::Warning, detail).advise(
+        "the agent allows for it, but set this machine's clock, as with `timedatectl set-ntp true`",
+    )
+}
+
+fn last_poll(status: &GetNetworkStatusResponse, now: SystemTime) -> Finding {
+    let advice = "see whether the network works (above), then try `sessionctl sync`";
+    let Some(time) = &status.last_poll_time else {
+        return Finding::new(
+            "last poll",
+            State::Warning,
+            "the own swarm has not answered yet",
+        )
+        .advise(advice);
+    };
+    let at = Duration::new(
+        u64::try_from(time.seconds).unwrap_or_default(),
+        u32::try_from(time.nanos).unwrap_or_default(),
+    );
+    let age = now
+        .duration_since(SystemTime::UNIX_EPOCH + at)
+        .unwrap_or_default();
+    let detail = format!("{} s ago", age.as_secs());
+    if age < POLL_LATE {
+        Finding::ok("last poll", detail)
+    } else {
+        Finding::new("last poll", State::Failed(FAILED), detail).advise(advice)
+    }
+}
+
+fn outbox(status: &GetNetworkStatusResponse) -> Finding {
+    match status.outbox_count {
+        0 => Finding::ok("outbox", "nothing waits"),
+        count if status.state() == ConnectionState::Connected => {
+            Finding::ok("outbox", format!("{count} on the way"))
+        }
+        count => Finding::new(
+            "outbox",
+            State::Warning,
+            format!("{count} wait for the network"),
+        )
+        .advise("nothing is lost: they leave when the network works again"),
+    }
+}
+
+/// Where the agent keeps everything, as far as this program can know.
+fn disk(context: &mut Context) -> Finding {
+    let said = Key::named("state_dir").and_then(|key| context.config().ok()?.effective(key));
+    let Some(dir) = said.map(PathBuf::from).or_else(state_dir) else {
+        return Finding::new(
+            "disk",
+            State::Skipped,
+            "it is not known where the agent keeps its state",
+        );
+    };
+    // Before the agent's first start the directory is not there yet; the disk is.
+    let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(&dir);
+    match rustix::fs::statvfs(there) {
+        Err(error) => Finding::new(
+            "disk",
+            State::Warning,
+            format!("{}: {error}", there.display()),
+        ),
+        Ok(disk) => space(disk.f_bavail.saturating_mul(disk.f_frsize), &dir),
+    }
+}
+
+fn space(free: u64, dir: &Path) -> Finding {
+    let detail = format!("{} MiB free for {}", free / (1024 * 1024), dir.display());
+    let advice = "make room: without it nothing can be received or accepted for sending";
+    match free {
+        0..DISK_FULL => Finding::new("disk", State::Failed(FAILED), detail).advise(advice),
+        DISK_FULL..DISK_LOW => Finding::new("disk", State::Warning, detail).advise(advice),
+        _ => Finding::ok("disk", detail),
+    }
+}
+
+fn show(context: &mut Context, finding: &Finding) -> Result<(), Failure> {
+    if context.json {
+        let state = match finding.state {
+            State::Ok => "OK",
+            State::Warning => "WARNING",
+            State::Failed(_) => "FAILED",
+            State::Skipped => "SKIPPED",
+        };
+        return context.value(&json!({
+            "check": finding.check,
+            "state": state,
+            "detail": finding.detail,
+            "advice": finding.advice.as_deref().unwrap_or_default(),
+        }));
+    }
+    let sign = match finding.state {
+        State::Ok => paint(GOOD, "✓"),
+        State::Warning => "!".to_owned(),
+        State::Failed(_) => paint(BAD, "✗"),
+        State::Skipped => paint(FAINT, "-"),
+    };
+    let detail = safe::line(&finding.detail);
+    context.print(&format!("{sign} {:<13}  {detail}\n", finding.check))?;
+    match &finding.advice {
+        Some(advice) => context.print(&format!("  {:<13}  → {}\n", "", safe::line(advice))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_fill_up() {
+        let state = |mib: u64| space(mib * 1024 * 1024, Path::new("/s")).state;
+        assert_eq!(state(1000), State::Ok);
+        assert_eq!(state(100), State::Warning);
+        assert_eq!(state(1), State::Failed(FAILED));
+    }
+
+    #[test]
+    fn polls_get_late_and_clocks_go_wrong() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut status = GetNetworkStatusResponse {
+            last_poll_time: Some(prost_types::Timestamp {
+                seconds: 1000,
+                nanos: 0,
+            }),
+            clock_offset: Some(prost_types::Duration {
+                seconds: -59,
+                nanos: 0,
+            }),
+            ..Default::default()
+        };
+        assert_eq!(last_poll(&status, at(1010)).state, State::Ok);
+        assert_eq!(last_poll(&status, at(900)).state, State::Ok);
+        assert_eq!(last_poll(&status, at(1400)).state, State::Failed(FAILED));
+        assert_eq!(clock(&status).state, State::Ok);
+        status.clock_offset = Some(prost_types::Duration {
+            seconds: -61,
+            nanos: 0,
+        });
+        assert_eq!(clock(&status).state, State::Warning);
+        status.last_poll_time = None;
+        assert_eq!(last_poll(&status, at(0)).state, State::Warning);
+    }
+
+    #[test]
+    fn what_waits_is_normal_while_the_network_works() {
+        let mut status = GetNetworkStatusResponse {
+            outbox_count: 3,
+            state: ConnectionState::Connected.into(),
+            ..Default::default()
+        };
+        assert_eq!(outbox(&status).state, State::Ok);
+        status.state = ConnectionState::Disconnected.into();
+        assert_eq!(outbox(&status).state, State::Warning);
+        assert_eq!(network(&status).state, State::Failed(FAILED));
+    }
+}
