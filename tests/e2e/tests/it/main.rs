@@ -14,6 +14,7 @@ mod delete;
 mod errors;
 mod idempotent;
 mod lock;
+mod load;
 mod owner_only;
 mod proxy;
 mod restore;
