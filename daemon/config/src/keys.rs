@@ -72,6 +72,14 @@ pub const KEYS: &[Key] = &[
         help: "Session network",
     },
     Key {
+        name: "node_list",
+        variable: "SESSIOND_NODE_LIST",
+        kind: Kind::Path,
+        user: User::Agent,
+        default: "",
+        help: "list of nodes to begin with when no seed answers",
+    },
+    Key {
         name: "proxy",
         variable: "SESSIOND_PROXY",
         kind: Kind::Proxy,
