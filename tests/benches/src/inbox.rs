@@ -105,7 +105,7 @@ async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(f64, 
     let (stop, stopped) = watch::channel(false);
     let config = NetworkConfig::from_toml(NOWHERE)?;
     let network = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
-    let account = Account::start(dir.path(), "account", &record, network.clone(), stopped).await?;
+    let account = Account::start(dir.path(), "account", record, network.clone(), stopped).await?;
     let context = account.context().clone();
 
     let units: Vec<Result<Unit, StoreError>> = backlog

@@ -10,7 +10,7 @@ use session_protocol::{AccountKeys, AccountSeed};
 use sessiond::random::opaque_id;
 use sessiond::store::entries::{self, NewMessage};
 use sessiond::store::{AccountDb, DaemonDb, conversations};
-use sessiond::vault::Vault;
+use sessiond::vault::{VaultKind, Vaults};
 use sessiond_client::{Client, new_client_token, v1};
 use tokio::sync::watch;
 
@@ -35,8 +35,10 @@ async fn fill(home: &Home, messages: u64) -> anyhow::Result<f64> {
     let daemon_db = DaemonDb::open(&dir).await?;
     let row = daemon_db.account().await?.context("no account")?;
     daemon_db.close().await;
-    let vault = Vault::with_passphrase_file(&dir, &home.passphrase_file())?;
-    let record = vault.load(&row.handle).await?;
+    let vaults = Vaults::new(&dir, Some(home.passphrase_file()), None);
+    let record = vaults
+        .load_at_start(VaultKind::Passphrase, &row.handle)
+        .await?;
     let own = AccountKeys::from_seed(&record.seed).account_id();
     let path = AccountDb::path(&dir, &row.handle);
     let (stop, stopped) = watch::channel(false);
