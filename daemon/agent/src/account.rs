@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_network::Network;
+use session_network::{IsolationKey, Network};
 use session_protocol::{AccountId, AccountKeys, blake2b, content};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
@@ -66,6 +66,7 @@ impl Account {
             keys: Arc::new(AccountKeys::from_seed(&record.seed)),
             db: Arc::new(db),
             network,
+            isolation: IsolationKey::new("account", handle),
             outbox_filled: Arc::new(Notify::new()),
             progress: Arc::default(),
             signals: Signals::default(),

@@ -74,6 +74,18 @@ pub struct RunArgs {
         requires = "proxy"
     )]
     pub proxy_login_file: Option<PathBuf>,
+    /// Let onion paths use nodes of one subnet rather than have none: one operator may see more than it should
+    #[arg(
+        long,
+        env = "SESSIOND_ALLOW_SAME_SUBNET",
+        value_name = "true|false",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub allow_same_subnet: bool,
     /// Where the keys of a new account are kept while sessiond does not run
     ///
     /// An account that exists stays in its vault; `sessionctl vault move` moves it.
@@ -105,8 +117,9 @@ impl RunArgs {
             None => platform::default_state_dir()
                 .context("no home directory: say where to keep everything with --state-dir")?,
         };
-        let network = NetworkConfig::load(&self.network)
+        let mut network = NetworkConfig::load(&self.network)
             .with_context(|| format!("network \"{}\"", self.network))?;
+        network.allow_same_subnet |= self.allow_same_subnet;
         let network = match &self.node_list {
             Some(path) => network.with_node_list(path)?,
             None => network,

@@ -80,6 +80,14 @@ pub const KEYS: &[Key] = &[
         help: "list of nodes to begin with when no seed answers",
     },
     Key {
+        name: "allow_same_subnet",
+        variable: "SESSIOND_ALLOW_SAME_SUBNET",
+        kind: Kind::Switch,
+        user: User::Agent,
+        default: "false",
+        help: "let onion paths use nodes of one subnet rather than have none",
+    },
+    Key {
         name: "proxy",
         variable: "SESSIOND_PROXY",
         kind: Kind::Proxy,

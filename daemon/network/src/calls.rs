@@ -14,13 +14,13 @@ use session_protocol::storage::answer;
 use session_protocol::storage::request::{self, Request};
 use tokio::time::{Instant, timeout_at};
 
-use crate::engine::{Engine, SendError};
+use crate::engine::Engine;
 use crate::error::NetworkError;
 use crate::fault::Fault;
+use crate::isolation::{Class, IsolationKey};
+use crate::onion::SendError;
 use crate::pool::{Node, NodeKey};
-use crate::random;
 use crate::state::{Asked, Route};
-use crate::status::ConnectionState;
 use crate::sync::lock;
 
 /// Attempts of one call.
@@ -41,11 +41,17 @@ pub(crate) type Accept<'a> =
 
 /// A request to a swarm.
 pub(crate) struct Call<'a> {
+    /// Whose circuits it goes over.
+    pub(crate) isolation: IsolationKey,
     pub(crate) owner: &'a Identifier,
     /// Deadline of one attempt.
     pub(crate) limit: Duration,
     /// Member to be asked first.
     pub(crate) first: Option<NodeKey>,
+    /// Member to be asked last.
+    pub(crate) last: Option<NodeKey>,
+    /// No other member will do.
+    pub(crate) only: Option<NodeKey>,
     /// The answer comes at once, so that the node's clock in it can be used.
     pub(crate) short: bool,
     /// Number of requests, if it is a batch.
@@ -90,6 +96,7 @@ impl Engine {
 
     async fn attempts(&self, call: &Call<'_>, deadline: Instant) -> Result<Done, NetworkError> {
         let mut asked = Asked::default();
+        asked.tried.extend(call.last);
         let mut failure = None;
         let mut left = ATTEMPTS;
         let (mut resynced, mut corrected) = (false, false);
@@ -99,19 +106,23 @@ impl Engine {
                 tokio::time::sleep(PAUSE).await;
             }
             // Without a path the last failure says more than that there is none.
-            if let Err(error) = self.wait_for_path(deadline).await {
-                return Err(failure.unwrap_or(error));
-            }
-            let members = match self.members(call.owner, deadline).await {
+            let class = match self.wait_for_path(call.isolation, deadline).await {
+                Ok(class) => class,
+                Err(error) => return Err(failure.unwrap_or(error)),
+            };
+            let members = match self.members(call.owner, class, deadline).await {
                 Ok(members) => members,
                 Err(error) => return Err(failure.unwrap_or(error)),
             };
+            let now = self.now();
+            let only: Option<HashSet<NodeKey>> = call.only.map(|only| [only].into());
             let chosen = lock(&self.state).choose_member(
-                &mut random::system(),
-                &members,
+                &mut *self.choices.get(),
+                class,
+                only.as_ref().unwrap_or(&members),
                 call.first.as_ref(),
                 &asked,
-                self.local_ms(),
+                now,
             );
             let Some((route, node)) = chosen else {
                 return Err(failure.unwrap_or(NetworkError::NoSwarm));
@@ -172,22 +183,53 @@ impl Engine {
         Err(failure.unwrap_or(NetworkError::NoSwarm))
     }
 
-    /// Waits while the first path is being built; says at once that there is none after that failed.
-    async fn wait_for_path(&self, deadline: Instant) -> Result<(), NetworkError> {
-        let mut status = self.status.subscribe();
-        let settled = status.wait_for(|status| status.state != ConnectionState::Connecting);
-        let settled = match timeout_at(deadline, settled).await {
-            Ok(Ok(status)) => *status,
-            Ok(Err(_)) | Err(_) => *self.status.borrow(),
+    /// Known members of the swarm of `owner`, asked for if need be.
+    pub(crate) async fn members_of(
+        &self,
+        isolation: IsolationKey,
+        owner: &Identifier,
+    ) -> Result<HashSet<NodeKey>, NetworkError> {
+        let mut stop = self.stop.subscribe();
+        let deadline = Instant::now() + self.config.times.call;
+        let found = async {
+            let class = self.wait_for_path(isolation, deadline).await?;
+            self.members(owner, class, deadline).await
         };
-        if settled.state == ConnectionState::Connected {
-            return Ok(());
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Err(NetworkError::Shutdown),
+            members = found => members,
         }
-        self.wake.notify_one();
-        if settled.node_count < self.config.min_nodes {
-            Err(NetworkError::NoNodes)
-        } else {
-            Err(NetworkError::NoPath)
+    }
+
+    /// Waits while the first path of an isolation key is being built; says at once that there is none after that
+    /// failed.
+    async fn wait_for_path(
+        &self,
+        key: IsolationKey,
+        deadline: Instant,
+    ) -> Result<Class, NetworkError> {
+        let mut epoch = self.epoch.subscribe();
+        loop {
+            let now = self.now();
+            epoch.mark_unchanged();
+            let (class, ready, failure, nodes) = self.update(|state| {
+                let class = state.touch(Some(key), now);
+                let ready = state.paths.of(class).next().is_some();
+                let failure = state.classes.failure(class).or(state.failure);
+                (class, ready, failure, state.pool.len())
+            });
+            if ready {
+                return Ok(class);
+            }
+            self.wake.notify_one();
+            if failure.is_some() || timeout_at(deadline, epoch.changed()).await.is_err() {
+                return Err(if nodes < self.config.min_nodes {
+                    NetworkError::NoNodes
+                } else {
+                    NetworkError::NoPath
+                });
+            }
         }
     }
 
@@ -195,6 +237,7 @@ impl Engine {
     async fn members(
         &self,
         owner: &Identifier,
+        class: Class,
         deadline: Instant,
     ) -> Result<HashSet<NodeKey>, NetworkError> {
         if let Some(members) = lock(&self.state).members(owner) {
@@ -206,8 +249,8 @@ impl Engine {
         for _ in 0..ATTEMPTS {
             let limit = self.config.times.request;
             let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
-            let chosen =
-                lock(&self.state).choose_any(&mut random::system(), &asked, self.local_ms());
+            let now = self.now();
+            let chosen = lock(&self.state).choose_any(&mut *self.choices.get(), class, &asked, now);
             let Some((route, node)) = chosen.filter(|_| !limit.is_zero()) else {
                 return Err(failure);
             };

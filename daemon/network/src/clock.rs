@@ -1,11 +1,16 @@
 //! Time: the local clock, and how far it is from that of the service nodes.
 //!
 //! Signed requests carry network time: local time plus an offset. A sample is a node's clock at the middle of a
-//! round trip; the offset is the median of the last ten, so that a few lying nodes move nothing. Only answers
-//! that decrypted count (network.md 4.14, 5.7).
+//! round trip; the offset is the median of the last ten, one per node, so that a few lying nodes move nothing, however
+//! often they are asked. Only answers that decrypted count (messages.md 5.3; network.md 4.14, 5.7).
+//!
+//! A local clock that is set while we run is noticed by the clock that nobody can set, and the offset moves against it
+//! before anything is signed or dated.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::pool::NodeKey;
 
 /// Samples kept.
 const SAMPLES: usize = 10;
@@ -20,6 +25,22 @@ const PLAUSIBLE: std::ops::Range<u64> = 1_609_459_200_000..4_102_444_800_000;
 pub trait Clock: Send + Sync {
     /// Unix time in ms.
     fn now_ms(&self) -> u64;
+
+    /// Ms since some fixed moment, of a clock that nobody sets and that goes on while the machine sleeps.
+    fn steady_ms(&self) -> u64 {
+        steady_ms()
+    }
+}
+
+fn steady_ms() -> u64 {
+    // macOS: never compiled here; its monotonic clock stands still while the machine sleeps.
+    #[cfg(target_os = "linux")]
+    let id = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let id = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(id);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1000 + u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0)
 }
 
 /// The system's clock.
@@ -40,7 +61,7 @@ impl Clock for SystemClock {
 #[derive(Debug, Default)]
 pub(crate) struct Offset {
     restored: i64,
-    samples: VecDeque<i64>,
+    samples: VecDeque<(NodeKey, i64)>,
 }
 
 impl Offset {
@@ -50,16 +71,36 @@ impl Offset {
     }
 
     /// Takes the clock a node showed in an answer that just came, at `local_now`.
-    pub(crate) fn sample(&mut self, server_ms: u64, round_trip: Duration, local_now: u64) {
+    pub(crate) fn sample(
+        &mut self,
+        node: NodeKey,
+        server_ms: u64,
+        round_trip: Duration,
+        local_now: u64,
+    ) {
         if let Some(sample) = sample(server_ms, round_trip, local_now) {
+            self.samples.retain(|(other, _)| *other != node);
             if self.samples.len() == SAMPLES {
                 self.samples.pop_front();
             }
-            self.samples.push_back(sample);
+            self.samples.push_back((node, sample));
         }
     }
 
-    /// Forgets samples taken before the local clock was set.
+    /// Nodes whose clock is known.
+    pub(crate) fn sample_count(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// The local clock was set forward by `by_ms`: what was measured before is that much less now.
+    pub(crate) fn shift(&mut self, by_ms: i64) {
+        self.restored = self.restored.saturating_sub(by_ms);
+        for (_, sample) in &mut self.samples {
+            *sample = sample.saturating_sub(by_ms);
+        }
+    }
+
+    /// Forgets samples, because nodes refuse what came of them.
     pub(crate) fn forget(&mut self) {
         self.restored = self.get();
         self.samples.clear();
@@ -67,7 +108,7 @@ impl Offset {
 
     /// What to add to local time.
     pub(crate) fn get(&self) -> i64 {
-        let mut sorted: Vec<i64> = self.samples.iter().copied().collect();
+        let mut sorted: Vec<i64> = self.samples.iter().map(|(_, sample)| *sample).collect();
         sorted.sort_unstable();
         match sorted.len() {
             0 => self.restored,
@@ -95,10 +136,16 @@ mod tests {
 
     const NOW: u64 = 1_790_000_000_000;
 
+    fn node(number: u64) -> NodeKey {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+
     #[test]
     fn the_middle_of_the_round_trip_counts() {
         let mut offset = Offset::default();
-        offset.sample(NOW + 3_600_000, Duration::from_millis(200), NOW);
+        offset.sample(node(1), NOW + 3_600_000, Duration::from_millis(200), NOW);
         assert_eq!(offset.get(), 3_600_100);
     }
 
@@ -108,15 +155,15 @@ mod tests {
         offset.restore(7);
         assert_eq!(offset.get(), 7);
         for step in 0..6 {
-            offset.sample(NOW + 1_000 + step, Duration::ZERO, NOW);
+            offset.sample(node(step), NOW + 1_000 + step, Duration::ZERO, NOW);
         }
-        for _ in 0..4 {
-            offset.sample(NOW + 999_999_999, Duration::ZERO, NOW);
+        for liar in 10..14 {
+            offset.sample(node(liar), NOW + 999_999_999, Duration::ZERO, NOW);
         }
         assert!((1_000..=1_006).contains(&offset.get()));
         // Ten newer samples push all older ones out.
-        for _ in 0..10 {
-            offset.sample(NOW - 500, Duration::ZERO, NOW);
+        for other in 20..30 {
+            offset.sample(node(other), NOW - 500, Duration::ZERO, NOW);
         }
         assert_eq!(offset.get(), -500);
         offset.forget();
@@ -124,12 +171,34 @@ mod tests {
     }
 
     #[test]
+    fn one_liar_that_is_asked_often_moves_nothing() {
+        let mut offset = Offset::default();
+        offset.sample(node(1), NOW + 10, Duration::ZERO, NOW);
+        offset.sample(node(2), NOW + 20, Duration::ZERO, NOW);
+        for _ in 0..50 {
+            offset.sample(node(3), NOW + 999_999_999, Duration::ZERO, NOW);
+        }
+        assert_eq!((offset.get(), offset.sample_count()), (20, 3));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_shifts_the_offset_against_it() {
+        let mut offset = Offset::default();
+        offset.restore(100);
+        offset.shift(86_400_000);
+        assert_eq!(offset.get(), 100 - 86_400_000);
+        offset.sample(node(1), NOW + 50, Duration::ZERO, NOW);
+        offset.shift(-3_600_000);
+        assert_eq!(offset.get(), 50 + 3_600_000);
+    }
+
+    #[test]
     fn implausible_samples_are_ignored() {
         let mut offset = Offset::default();
-        offset.sample(0, Duration::ZERO, NOW);
-        offset.sample(u64::MAX, Duration::ZERO, NOW);
-        offset.sample(NOW, Duration::from_secs(6), NOW);
-        offset.sample(NOW, Duration::ZERO, u64::MAX);
+        offset.sample(node(1), 0, Duration::ZERO, NOW);
+        offset.sample(node(1), u64::MAX, Duration::ZERO, NOW);
+        offset.sample(node(1), NOW, Duration::from_secs(6), NOW);
+        offset.sample(node(1), NOW, Duration::ZERO, u64::MAX);
         assert_eq!(offset.get(), 0);
     }
 }

@@ -33,6 +33,8 @@ pub struct NetworkConfig {
     pub file_server: Option<String>,
     /// No two nodes in use share their first three address bytes.
     pub subnet_diversity: bool,
+    /// That may be given up when nothing else is left but to have no path.
+    pub allow_same_subnet: bool,
     /// A list with fewer nodes is not used.
     pub min_nodes: usize,
     /// Nodes with addresses that are not routed on the internet are ignored.
@@ -135,6 +137,8 @@ struct File {
     #[serde(default)]
     subnet_diversity: Option<bool>,
     #[serde(default)]
+    allow_same_subnet: bool,
+    #[serde(default)]
     min_nodes: Option<usize>,
     #[serde(default)]
     time_scale: Option<f64>,
@@ -185,6 +189,7 @@ impl NetworkConfig {
             seeds,
             file_server: None,
             subnet_diversity: true,
+            allow_same_subnet: false,
             min_nodes: MIN_NODES,
             public_addresses_only: true,
             bundled: None,
@@ -232,7 +237,7 @@ impl NetworkConfig {
 
     /// A network from TOML: `seeds` (URLs, or tables of `url` and `pin`), and optionally `name`, `pin` (for
     /// seeds without their own), `node_list` (a file, see [`BundledNodes`]), `file_server`, `subnet_diversity`
-    /// (true), `min_nodes` (12) and `time_scale` (1.0; all times are multiplied by it).
+    /// (true), `allow_same_subnet` (false), `min_nodes` (12) and `time_scale` (1.0; all times are multiplied by it).
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         Self::parse(text, Path::new(""))
     }
@@ -271,6 +276,7 @@ impl NetworkConfig {
             seeds,
             file_server: file.file_server,
             subnet_diversity: file.subnet_diversity.unwrap_or(true),
+            allow_same_subnet: file.allow_same_subnet,
             min_nodes,
             public_addresses_only: false,
             bundled: None,
@@ -402,6 +408,7 @@ mod tests {
             seeds = ["http://127.0.0.1:22023", { url = "https://[::1]:4443", pin = "mlYTXvkmIEYcpswANTpnBwlz9Cswi0py/RQKkbdQOZQ=" }]
             file_server = "http://127.0.0.1:9000"
             subnet_diversity = false
+            allow_same_subnet = true
             min_nodes = 5
             time_scale = 0.1
             "#,
@@ -412,6 +419,7 @@ mod tests {
         assert!(config.seeds[1].pin.is_some());
         assert_eq!(config.file_server.as_deref(), Some("http://127.0.0.1:9000"));
         assert!(!config.subnet_diversity && !config.public_addresses_only);
+        assert!(config.allow_same_subnet);
         assert_eq!(config.min_nodes, 5);
         assert_eq!(config.times.poll, Duration::from_millis(500));
     }

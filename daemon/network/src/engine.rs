@@ -1,12 +1,10 @@
-//! The parts that calls and maintenance share: state, transport, and one request over one path.
+//! The parts that calls and maintenance share: state, transport, one request over one path, and tests of paths.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Bytes;
-use session_protocol::onion::{
-    self, AnswerError, BuildError, Destination, EncType, Hop, LayerError, NodeAnswer,
-};
+use futures_util::future::{join, join_all};
+use session_protocol::onion::NodeAnswer;
 use session_protocol::storage::{answer, request};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
@@ -14,31 +12,29 @@ use tokio::time::{Instant, timeout};
 use crate::cache::{Cache, CacheRecord};
 use crate::clock::Clock;
 use crate::config::NetworkConfig;
-use crate::fault::{Fault, classify};
+use crate::fault::Fault;
+use crate::isolation::Class;
+use crate::onion::{Carrier, SendError};
+use crate::paths::HOPS;
 use crate::pool::Node;
-use crate::random;
+use crate::random::Choices;
 use crate::records;
-use crate::state::{Asked, Route, State};
+use crate::state::{Asked, Finding, Now, Policy, Route, State, millis};
 use crate::status::Status;
 use crate::sync::lock;
-use crate::transport::{Transport, TransportError};
+use crate::transport::Transport;
 
-/// Nodes asked for the time when our timestamps are refused.
+/// Nodes asked for the time at first, and when our timestamps are refused.
 const CLOCK_SOURCES: usize = 3;
 
 /// A clock offset that moved by less than this is neither told nor saved, ms.
 const OFFSET_NOISE: u64 = 500;
 
-/// Why a request over a path has no usable answer.
-#[derive(Debug)]
-pub(crate) enum SendError {
-    /// The path failed.
-    Fault(Fault),
-    /// The destination answered nonsense.
-    Malformed,
-    /// The request cannot be wrapped.
-    Build(BuildError),
-}
+/// A local clock that parts from the steady one by more than this between two looks was set, ms.
+const CLOCK_SET: u64 = 2_000;
+
+/// Nodes beside a path under suspicion that are asked over it: one of them may be dead itself.
+const BESIDE: usize = 2;
 
 /// Shared by all handles and the maintenance task.
 pub(crate) struct Engine {
@@ -46,14 +42,21 @@ pub(crate) struct Engine {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) state: std::sync::Mutex<State>,
     pub(crate) status: watch::Sender<Status>,
+    /// Moves when somebody who waits for a path should look again.
+    pub(crate) epoch: watch::Sender<u64>,
     /// Something is to be repaired, or a call found no path.
     pub(crate) wake: Notify,
     /// A person wants it now.
     pub(crate) hurry: Notify,
     /// `true` ends everything.
     pub(crate) stop: watch::Sender<bool>,
+    /// Decides wherever the choice is random and no secret.
+    pub(crate) choices: Choices,
+    carrier: Arc<dyn Carrier>,
     cache: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
+    /// Both clocks at the last look.
+    looked: std::sync::Mutex<Option<Now>>,
     resynced: tokio::sync::Mutex<Option<Instant>>,
     saved_offset: std::sync::Mutex<i64>,
 }
@@ -64,31 +67,66 @@ impl Engine {
         cache: Arc<dyn Cache>,
         clock: Arc<dyn Clock>,
         transport: Arc<dyn Transport>,
+        carrier: Arc<dyn Carrier>,
+        choices: Choices,
     ) -> Self {
+        let mut state = State::default();
+        state.policy = Policy {
+            diversity: config.subnet_diversity,
+            allow_same_subnet: config.allow_same_subnet,
+            rest_ms: millis(config.times.guard_rest),
+            rotate_ms: millis(config.times.rotate),
+            test_ms: millis(config.times.test),
+        };
         Self {
             config,
             transport,
-            state: std::sync::Mutex::default(),
+            state: std::sync::Mutex::new(state),
             status: watch::Sender::new(Status::default()),
+            epoch: watch::Sender::new(0),
             wake: Notify::new(),
             hurry: Notify::new(),
             stop: watch::Sender::new(false),
+            choices,
+            carrier,
             cache,
             clock,
+            looked: std::sync::Mutex::new(None),
             resynced: tokio::sync::Mutex::new(None),
             saved_offset: std::sync::Mutex::new(0),
         }
     }
 
-    /// Local time, ms.
-    pub(crate) fn local_ms(&self) -> u64 {
-        self.clock.now_ms()
+    /// Both clocks now. A local clock that was set since the last look moves the offset against it. Not to be called
+    /// with the state locked.
+    pub(crate) fn now(&self) -> Now {
+        let (now, by) = {
+            let mut looked = lock(&self.looked);
+            let mut now = Now::default();
+            // Read apart for long, because the machine was busy, they would say nothing about each other.
+            for _ in 0..3 {
+                let before = self.clock.steady_ms();
+                now.local_ms = self.clock.now_ms();
+                now.steady_ms = self.clock.steady_ms();
+                if now.steady_ms.saturating_sub(before) < CLOCK_SET / 4 {
+                    break;
+                }
+            }
+            let by = looked.replace(now).map_or(0, |before| set_by(before, now));
+            (now, by)
+        };
+        if by != 0 {
+            tracing::info!("the local clock was set");
+            self.update(|state| state.offset.shift(by));
+        }
+        now
     }
 
     /// Network time, ms.
     pub(crate) fn now_ms(&self) -> u64 {
+        let now = self.now();
         let offset = lock(&self.state).offset.get();
-        self.local_ms().saturating_add_signed(offset)
+        now.local_ms.saturating_add_signed(offset)
     }
 
     /// Works on the state and tells watchers what became of it.
@@ -111,52 +149,25 @@ impl Engine {
             }
             changed
         });
+        let epoch = state.epoch;
+        self.epoch
+            .send_if_modified(|shown| std::mem::replace(shown, epoch) != epoch);
         result
     }
 
-    /// One request over one path, without any accounting.
+    /// One request through nodes, without any accounting.
     async fn exchange(
         &self,
-        route: &Route,
+        hops: &[Node],
         target: &Node,
         payload: &[u8],
         limit: Duration,
     ) -> Result<(NodeAnswer, Duration), SendError> {
-        let hops: Vec<Hop> = route.hops.iter().map(Node::hop).collect();
-        let destination = Destination::Node(target.hop());
-        let built = onion::build(
-            &mut random::system(),
-            EncType::XChaCha20,
-            &hops,
-            &destination,
-            payload,
-        );
-        let request = match built {
-            Ok(request) => request,
-            // A node published a key that is none: its fault, and we cannot tell which.
-            Err(BuildError::Layer(LayerError::WeakKey)) => {
-                return Err(SendError::Fault(Fault::Plain));
-            }
-            Err(error) => return Err(SendError::Build(error)),
-        };
         let began = Instant::now();
-        let sent = self
-            .transport
-            .onion(route.hops[0].address(), Bytes::from(request.body));
-        let fault = match timeout(limit, sent).await {
-            Ok(Ok(reply)) if reply.status == 200 => match request.reply.open_node(&reply.body) {
-                Ok(answer) => return Ok((answer, began.elapsed())),
-                Err(AnswerError::Malformed) => return Err(SendError::Malformed),
-                Err(AnswerError::NotFromDestination) => Fault::NotFromDestination,
-            },
-            Ok(Ok(reply)) => classify(reply.status, &reply.body),
-            Ok(Err(error)) if error.proxy_reason().is_some() => Fault::ProxyDown,
-            Ok(Err(TransportError::Unreachable)) => Fault::GuardUnreachable,
-            Ok(Err(TransportError::TooLarge)) => Fault::Plain,
-            Ok(Err(_)) => Fault::ConnectionLost,
-            Err(_) => Fault::Timeout,
-        };
-        Err(SendError::Fault(fault))
+        match timeout(limit, self.carrier.carry(hops, target, payload)).await {
+            Ok(outcome) => outcome.map(|answer| (answer, began.elapsed())),
+            Err(_) => Err(SendError::Fault(Fault::Timeout)),
+        }
     }
 
     /// One request over a path in use, with all its consequences for path, nodes and, with `clock`, the clock.
@@ -168,15 +179,14 @@ impl Engine {
         limit: Duration,
         clock: bool,
     ) -> Result<(NodeAnswer, Duration), SendError> {
-        let outcome = self.exchange(route, target, payload, limit).await;
-        let now = self.local_ms();
-        let rest = self.config.times.guard_rest;
+        let outcome = self.exchange(&route.hops, target, payload, limit).await;
+        let now = self.now();
         let key = &target.ed25519;
         let repair = self.update(|state| match &outcome {
             Ok((answer, latency)) => {
                 state.answered(route, key, *latency, clock, now);
                 if let Some(time) = answer::server_time(&answer.body).filter(|_| clock) {
-                    state.offset.sample(time, *latency, now);
+                    state.offset.sample(*key, time, *latency, now.local_ms);
                 }
                 false
             }
@@ -184,7 +194,7 @@ impl Engine {
                 state.strike_target(key);
                 false
             }
-            Err(SendError::Fault(fault)) => state.failed(route, key, *fault, now, rest),
+            Err(SendError::Fault(fault)) => state.failed(route, key, *fault, now),
             Err(SendError::Build(_)) => false,
         });
         if let Err(error) = &outcome {
@@ -196,34 +206,102 @@ impl Engine {
         outcome
     }
 
-    /// Whether something comes back over a path: an `info` to a random node beside it. Says how long it took.
-    pub(crate) async fn probe(&self, route: &Route) -> Option<Duration> {
-        let target = lock(&self.state).choose_beside(&mut random::system(), route)?;
+    /// `info` of a node through some hops. Any answer of the node counts, also a refusal.
+    async fn info(&self, hops: &[Node], target: &Node) -> Result<Duration, Fault> {
         let payload = request::info().to_json();
         let limit = self.config.times.probe;
-        let outcome = self.exchange(route, &target, &payload, limit).await;
-        let now = self.local_ms();
-        let rest = self.config.times.guard_rest;
-        let key = &target.ed25519;
-        self.update(|state| match outcome {
-            // Also a refusal has come all the way from the destination.
+        match self.exchange(hops, target, &payload, limit).await {
             Ok((answer, latency)) => {
-                state.answered(route, key, latency, true, now);
                 if let Ok(info) = answer::info(&answer.body) {
-                    state.offset.sample(info.timestamp, latency, now);
+                    let local = self.now().local_ms;
+                    self.update(|state| {
+                        let offset = &mut state.offset;
+                        offset.sample(target.ed25519, info.timestamp, latency, local);
+                    });
                 }
-                Some(latency)
+                Ok(latency)
             }
-            Err(error) => {
-                let fault = match error {
-                    SendError::Fault(fault) => fault,
-                    SendError::Malformed | SendError::Build(_) => Fault::Plain,
-                };
-                tracing::debug!(?fault, path = %route.id, "a path did not pass its test");
-                state.probe_failed(route, key, fault, now, rest);
-                None
-            }
-        })
+            Err(SendError::Malformed) => Ok(limit),
+            Err(SendError::Fault(fault)) => Err(fault),
+            Err(SendError::Build(_)) => Err(Fault::Plain),
+        }
+    }
+
+    fn beside(&self, route: &Route, count: usize) -> Vec<Node> {
+        let now = self.now();
+        let state = lock(&self.state);
+        state.choose_beside(&mut *self.choices.get(), route, count, now)
+    }
+
+    /// Asks nodes beside a path over it and, at the same time, each of its hops over those before it.
+    async fn examine(&self, route: &Route, beside: &[Node]) -> Finding {
+        let tests = beside.iter().map(|node| self.info(&route.hops, node));
+        let hops = route.hops.iter().enumerate();
+        let hops = hops.map(|(index, hop)| self.info(&route.hops[..index], hop));
+        let (tests, hops) = join(join_all(tests), join_all(hops)).await;
+        let mut finding = Finding {
+            passed: tests.iter().flatten().copied().min(),
+            fault: tests
+                .into_iter()
+                .find_map(Result::err)
+                .unwrap_or(Fault::Timeout),
+            hops: [Ok(()); HOPS],
+        };
+        for (found, hop) in finding.hops.iter_mut().zip(hops) {
+            *found = hop.map(drop);
+        }
+        tracing::debug!(?finding, path = %route.id, "a path was examined");
+        finding
+    }
+
+    /// Tests a path in use that something failed over.
+    pub(crate) async fn test(&self, route: &Route) {
+        let finding = self.examine(route, &self.beside(route, BESIDE)).await;
+        let now = self.now();
+        self.update(|state| state.tested(route, &finding, now));
+    }
+
+    /// Whether a new path works: something comes back over it. Says how long it took.
+    pub(crate) async fn try_out(&self, route: &Route) -> Option<Duration> {
+        let beside = self.beside(route, 2);
+        let (first, others) = beside.split_first()?;
+        let fault = match self.info(&route.hops, first).await {
+            Ok(latency) => return Some(latency),
+            Err(fault) => fault,
+        };
+        let mut finding = match fault {
+            // First-hand, nothing to find out.
+            Fault::GuardUnreachable => Finding {
+                passed: None,
+                fault,
+                hops: [Err(fault); HOPS],
+            },
+            // Nobody is to blame.
+            Fault::Busy | Fault::ProxyDown => return None,
+            _ => self.examine(route, others).await,
+        };
+        if finding.passed.is_none() {
+            finding.fault = fault;
+            let now = self.now();
+            self.update(|state| state.not_built(route, &finding, now));
+        }
+        finding.passed
+    }
+
+    /// Asks guards of a former run for themselves before they count.
+    pub(crate) async fn verify_guards(&self) {
+        let guards: Vec<Node> = {
+            let state = lock(&self.state);
+            let keys = state.guards.unverified().into_iter();
+            keys.filter_map(|key| state.pool.get(&key).cloned())
+                .collect()
+        };
+        let asked = guards.iter().map(async |guard| {
+            let answer = self.info(&[], guard).await.map(drop);
+            let now = self.now();
+            self.update(|state| state.guard_tested(&guard.ed25519, answer, now));
+        });
+        join_all(asked).await;
     }
 
     /// Asks a few nodes for the time, because one refused our timestamps. At most once in a while; others wait
@@ -234,12 +312,27 @@ impl Engine {
             return;
         }
         lock(&self.state).offset.forget();
+        self.ask_time(CLOCK_SOURCES).await;
+        *last = Some(Instant::now());
+    }
+
+    /// Sees to it that the clocks of a few nodes are known before one is relied on (messages.md 5.3).
+    pub(crate) async fn seed_clock(&self) {
+        let known = lock(&self.state).offset.sample_count();
+        if known < CLOCK_SOURCES {
+            self.ask_time(CLOCK_SOURCES - known).await;
+        }
+    }
+
+    /// Over circuits that carry no account's requests.
+    async fn ask_time(&self, count: usize) {
+        let now = self.now();
         let mut asked = Asked::default();
         let mut chosen = Vec::new();
-        for _ in 0..CLOCK_SOURCES {
-            let Some((route, node)) =
-                lock(&self.state).choose_any(&mut random::system(), &asked, self.local_ms())
-            else {
+        for _ in 0..count {
+            let choice =
+                lock(&self.state).choose_any(&mut *self.choices.get(), Class::OWN, &asked, now);
+            let Some((route, node)) = choice else {
                 break;
             };
             asked.refused.insert(node.ed25519);
@@ -250,8 +343,7 @@ impl Engine {
         let sent = chosen
             .iter()
             .map(|(route, node)| self.send(route, node, &payload, limit, true));
-        futures_util::future::join_all(sent).await;
-        *last = Some(Instant::now());
+        join_all(sent).await;
     }
 
     /// Loads a record of this network.
@@ -303,4 +395,15 @@ impl Engine {
             self.save(CacheRecord::ClockOffset, offset).await;
         }
     }
+}
+
+/// How far the local clock was set forward between two looks, ms; 0 for what may be mere inaccuracy.
+fn set_by(before: Now, now: Now) -> i64 {
+    let passed = now.steady_ms.saturating_sub(before.steady_ms);
+    let expected = before.local_ms.saturating_add(passed);
+    if now.local_ms.abs_diff(expected) <= CLOCK_SET {
+        return 0;
+    }
+    let by = i128::from(now.local_ms) - i128::from(expected);
+    i64::try_from(by).unwrap_or(0)
 }

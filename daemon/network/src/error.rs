@@ -42,7 +42,7 @@ pub enum NetworkError {
     #[error("data is too large to be stored")]
     TooLarge,
     /// Nothing to do, or more items than one request takes.
-    #[error("a store takes 1 to 20 items")]
+    #[error("a store takes 1 to 20 items, a question about hashes 1 to 100")]
     BadCount,
     /// The request cannot be wrapped.
     #[error("request cannot be built")]

@@ -1,7 +1,8 @@
 //! What went wrong on the way, as told by the guard's plain-text answers.
 //!
-//! Any hop may have written these texts. They may cost a node or a path a strike and lead to another attempt;
-//! they never say anything about swarms, the clock or whether something is stored (network.md 5.5, 5.7, 11).
+//! Any hop may have written these texts, and so may the destination, whose answer is passed back as it is. They are
+//! a reason to test the path and to try again another way; they never say anything about swarms, the clock or whether
+//! something is stored (network.md 5.5, 5.7, 11).
 
 use crate::pool::NodeKey;
 
@@ -26,6 +27,23 @@ pub(crate) enum Fault {
     NotFromDestination,
     /// Any other plain answer.
     Plain,
+}
+
+impl Fault {
+    /// Stable name of what it means for a path.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::GuardUnreachable => "GUARD_UNREACHABLE",
+            Self::ConnectionLost => "CONNECTION_LOST",
+            Self::Timeout => "TIMEOUT",
+            Self::NodeGone(_) => "HOP_GONE",
+            Self::NodeNotReady(_) => "HOP_NOT_READY",
+            Self::Busy => "GUARD_BUSY",
+            Self::ProxyDown => "PROXY_DOWN",
+            Self::NotFromDestination => "GARBAGE",
+            Self::Plain => "UNEXPECTED_ANSWER",
+        }
+    }
 }
 
 /// Reads a plain-text answer.

@@ -2,7 +2,8 @@
 //!
 //! A guard learns our address. Changing guards often would sooner or later hand it to a bad one, so a guard stays
 //! for ten days unless it fails, and a new one is taken only when none of the known ones works
-//! (network.md 6.1, 6.3). Pure: time is an argument.
+//! (network.md 6.1, 6.3). One of a former run counts only after it answered in this one. Three failures in a row that
+//! nothing else explains end a guard, wherever it came from. Pure: time is an argument.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ struct Guard {
     since_ms: u64,
     #[serde(skip)]
     failures: u8,
+    /// It answered in this run.
+    #[serde(skip)]
+    verified: bool,
 }
 
 impl Guards {
@@ -36,16 +40,37 @@ impl Guards {
         self.list.iter().map(|guard| guard.key).collect()
     }
 
+    /// Whether this guard answered in this run.
+    pub(crate) fn is_verified(&self, key: &NodeKey) -> bool {
+        let mut list = self.list.iter();
+        list.any(|guard| guard.key == *key && guard.verified)
+    }
+
+    /// Guards that did not answer in this run yet.
+    pub(crate) fn unverified(&self) -> Vec<NodeKey> {
+        let list = self.list.iter().filter(|guard| !guard.verified);
+        list.map(|guard| guard.key).collect()
+    }
+
+    /// A known guard answered something asked of itself. That does not make it a good guard: its failures stay.
+    pub(crate) fn verify(&mut self, key: &NodeKey) {
+        if let Some(guard) = self.list.iter_mut().find(|guard| guard.key == *key) {
+            guard.verified = true;
+        }
+    }
+
     /// A path over this guard works. Returns whether the list changed.
     pub(crate) fn worked(&mut self, key: NodeKey, now_ms: u64) -> bool {
         if let Some(guard) = self.list.iter_mut().find(|guard| guard.key == key) {
             guard.failures = 0;
+            guard.verified = true;
             return false;
         }
         self.list.push(Guard {
             key,
             since_ms: now_ms,
             failures: 0,
+            verified: true,
         });
         if self.list.len() > KEPT {
             let worst = (0..self.list.len() - 1)
@@ -100,6 +125,25 @@ mod tests {
         let bytes = serde_json::to_vec(&guards).unwrap();
         let guards: Guards = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(guards.keys(), [[1; 32], [2; 32]]);
+    }
+
+    #[test]
+    fn a_guard_of_a_former_run_counts_once_it_answered() {
+        let mut guards = Guards::default();
+        guards.worked([1; 32], 5);
+        guards.worked([2; 32], 5);
+        let bytes = serde_json::to_vec(&guards).unwrap();
+        let mut guards: Guards = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(guards.unverified(), [[1; 32], [2; 32]]);
+        guards.verify(&[1; 32]);
+        guards.worked([2; 32], 6);
+        assert!(guards.is_verified(&[1; 32]) && guards.unverified().is_empty());
+        // Answering for itself is not enough to stay.
+        for _ in 0..3 {
+            guards.failed(&[1; 32]);
+            guards.verify(&[1; 32]);
+        }
+        assert_eq!(guards.keys(), [[2; 32]]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The task that keeps the layer able to work: a list of nodes, two tested paths, guards and clock offset saved.
+//! The task that keeps the layer able to work: a list of nodes, two tested paths for each isolation key in use, guards
+//! and clock offset saved.
 //!
 //! It works in rounds. A round that leaves no path is repeated after a pause that doubles, with jitter; calls that
 //! find no path shorten the pause to the poll interval as long as there is a list of nodes, because trying a guard
@@ -9,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rand_core::Rng as _;
+use rand_core::Rng;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cache::CacheRecord;
 use crate::engine::Engine;
 use crate::guards::Guards;
+use crate::isolation::Class;
 use crate::pool::{Node, Pool};
-use crate::random;
 use crate::records::NodeList;
 use crate::refresh;
 use crate::seeds;
-use crate::state::Route;
+use crate::state::{NoHops, Route, millis};
 use crate::strikes::Strikes;
 use crate::sync::lock;
 
@@ -49,7 +50,6 @@ struct Maintenance<'a> {
     /// When a seed was last asked.
     asked_seeds: Option<Instant>,
     refresh_at: Instant,
-    rotate_at: Instant,
     strikes: Strikes,
 }
 
@@ -61,7 +61,6 @@ impl<'a> Maintenance<'a> {
             pause: engine.config.times.backoff_min,
             asked_seeds: None,
             refresh_at: now,
-            rotate_at: now + engine.config.times.rotate,
             strikes: Strikes::default(),
         }
     }
@@ -78,7 +77,10 @@ impl<'a> Maintenance<'a> {
                     self.rest().await;
                 }
                 Err(reason) => {
-                    self.engine.update(|state| state.failure = Some(reason));
+                    self.engine.update(|state| {
+                        state.failure = Some(reason);
+                        state.epoch += 1;
+                    });
                     tracing::debug!(reason, "cannot connect");
                     self.wait_to_retry().await;
                 }
@@ -97,8 +99,8 @@ impl<'a> Maintenance<'a> {
             return;
         };
         let times = &self.engine.config.times;
-        let now = self.engine.local_ms();
-        let age = Duration::from_millis(now.saturating_sub(list.fetched_ms));
+        let now = self.engine.now();
+        let age = Duration::from_millis(now.local_ms.saturating_sub(list.fetched_ms));
         self.refresh_at = Instant::now() + times.refresh.saturating_sub(age);
         let pool = Pool::new(
             list.nodes,
@@ -116,10 +118,16 @@ impl<'a> Maintenance<'a> {
 
     /// One look at everything. The error says why there is no path.
     async fn round(&mut self) -> Result<(), &'static str> {
-        let known = lock(&self.engine.state).pool.len();
+        let now = self.engine.now();
+        let idle = self.engine.config.times.idle;
+        let known = self.engine.update(|state| {
+            state.expire_classes(now, idle);
+            state.pool.len()
+        });
         if known < self.engine.config.min_nodes {
             self.find_list().await?;
         }
+        self.engine.verify_guards().await;
         self.check_suspects().await;
         self.build_missing().await;
         if !self.connected() {
@@ -136,6 +144,7 @@ impl<'a> Maintenance<'a> {
                 return Err(self.no_path());
             }
         }
+        self.engine.seed_clock().await;
         self.refresh().await;
         self.rotate().await;
         Ok(())
@@ -146,7 +155,9 @@ impl<'a> Maintenance<'a> {
     }
 
     fn no_path(&self) -> &'static str {
-        self.engine.transport.trouble().unwrap_or("NO_PATH")
+        let failure = lock(&self.engine.state).classes.failure(Class::OWN);
+        let trouble = self.engine.transport.trouble();
+        trouble.or(failure).unwrap_or("NO_PATH")
     }
 
     /// A list from a seed, else the bundled one, if that leads to a path.
@@ -161,9 +172,9 @@ impl<'a> Maintenance<'a> {
     /// guards above all: most likely this machine is offline.
     async fn connect_over_bundled(&mut self) -> bool {
         let config = &self.engine.config;
-        let now = self.engine.local_ms();
+        let now = self.engine.now();
         let bundled = config.bundled.as_ref().map(|list| {
-            let nodes = list.nodes(now);
+            let nodes = list.nodes(now.local_ms);
             Pool::new(nodes, 0, config.public_addresses_only)
         });
         let blocked = self.engine.transport.trouble().is_some();
@@ -200,8 +211,9 @@ impl<'a> Maintenance<'a> {
     }
 
     async fn take_list(&mut self, nodes: Vec<Node>) {
-        let now = self.engine.local_ms();
-        let mut pool = Pool::new(nodes, now, self.engine.config.public_addresses_only);
+        let now = self.engine.now();
+        let public_only = self.engine.config.public_addresses_only;
+        let mut pool = Pool::new(nodes, now.local_ms, public_only);
         let list = NodeList {
             fetched_ms: pool.fetched_ms(),
             nodes: pool.all().cloned().collect(),
@@ -216,36 +228,49 @@ impl<'a> Maintenance<'a> {
         self.refresh_at = Instant::now() + self.engine.config.times.refresh;
     }
 
-    /// Tests paths over which a request timed out.
+    /// Tests paths over which a request failed, or nothing came for long: that nothing went wrong does not show that
+    /// a path works.
     async fn check_suspects(&self) {
-        let suspects: Vec<Route> = {
-            let state = lock(&self.engine.state);
-            let suspects = state.paths.all().iter().filter(|path| path.suspect);
-            suspects.map(Route::from).collect()
-        };
-        join_all(suspects.iter().map(|route| self.engine.probe(route))).await;
+        let now = self.engine.now();
+        let suspects = lock(&self.engine.state).due_for_test(now);
+        join_all(suspects.iter().map(|route| self.engine.test(route))).await;
     }
 
     async fn build_missing(&self) {
-        let missing = lock(&self.engine.state).missing();
-        join_all((0..missing).map(|_| self.build())).await;
+        let missing = lock(&self.engine.state).all_missing();
+        let builds = missing
+            .into_iter()
+            .flat_map(|(class, count)| (0..count).map(move |_| self.build(class)));
+        let outcomes = join_all(builds).await;
+        // Whoever waits for a path that is not to be had now is told.
+        self.engine.update(|state| {
+            for (class, failure) in outcomes {
+                if state.paths.of(class).next().is_none() {
+                    state.classes.set_failure(class, failure);
+                    state.epoch += 1;
+                }
+            }
+        });
     }
 
-    async fn build(&self) {
+    /// Builds one path. Says why there is none.
+    async fn build(&self, class: Class) -> (Class, Option<&'static str>) {
         for attempt in 0..TRIES {
-            let now = self.engine.local_ms();
+            let now = self.engine.now();
             let insist = attempt == 0;
-            let diversity = self.engine.config.subnet_diversity;
             let begun = self.engine.update(|state| {
-                state.begin_build(&mut random::system(), diversity, now, insist, None)
+                let rng = &mut *self.engine.choices.get();
+                state.begin_build(rng, class, now, insist, None)
             });
-            let Some(route) = begun else {
-                return;
+            let route = match begun {
+                Ok(route) => route,
+                Err(none) => return (class, Some(none.reason())),
             };
             if self.finish(&route, None).await {
-                return;
+                return (class, None);
             }
         }
+        (class, Some(NoHops::Nodes.reason()))
     }
 
     /// Tests a path that was begun and takes it into use if it works.
@@ -254,14 +279,15 @@ impl<'a> Maintenance<'a> {
             engine: self.engine,
             route,
         };
-        let latency = self.engine.probe(route).await;
+        let latency = self.engine.try_out(route).await;
         drop(building);
         let Some(latency) = latency else {
             return false;
         };
-        let now = self.engine.local_ms();
+        let now = self.engine.now();
         let first = self.engine.update(|state| {
-            state.built(route, replaces, latency, now);
+            let rng = &mut *self.engine.choices.get();
+            state.built(rng, route, replaces, latency, now);
             state.paths.all().len() == 1
         });
         if first {
@@ -295,39 +321,44 @@ impl<'a> Maintenance<'a> {
         self.build_missing().await;
     }
 
-    /// Gives every path new hops behind its guard from time to time: the new path is tested first.
+    /// Gives paths new hops behind their guards when they are due: the new path is tested first.
     async fn rotate(&mut self) {
-        if Instant::now() < self.rotate_at {
-            return;
-        }
-        let interval = self.engine.config.times.rotate;
-        self.rotate_at = Instant::now() + interval;
-        let paths: Vec<Route> = {
-            let state = lock(&self.engine.state);
-            state.paths.all().iter().map(Route::from).collect()
-        };
-        for old in &paths {
-            let now = self.engine.local_ms();
-            let diversity = self.engine.config.subnet_diversity;
+        let now = self.engine.now();
+        let due = lock(&self.engine.state).due_for_rotation(now);
+        for old in &due {
+            let now = self.engine.now();
             let begun = self.engine.update(|state| {
-                state.begin_build(&mut random::system(), diversity, now, false, Some(old))
+                let rng = &mut *self.engine.choices.get();
+                state.begin_build(rng, old.class, now, false, Some(old))
             });
-            let Some(route) = begun else {
-                continue;
+            let rotated = match begun {
+                Ok(route) => self.finish(&route, Some(&old.id)).await,
+                Err(_) => false,
             };
-            if !self.finish(&route, Some(&old.id)).await {
-                self.rotate_at = Instant::now() + interval / RETRY_PART;
+            if !rotated {
+                let pause = millis(self.engine.config.times.rotate / RETRY_PART);
+                self.engine
+                    .update(|state| state.postpone_rotation(&old.id, now, pause));
             }
         }
     }
 
-    /// Until something is due, breaks or is asked for. A missing second path is tried again with a pause.
+    /// Until something is due, breaks or is asked for. A missing path is tried again with a pause.
     async fn rest(&mut self) {
-        let mut until = self.refresh_at.min(self.rotate_at);
-        if lock(&self.engine.state).missing() > 0 {
-            until = until.min(Instant::now() + self.engine.config.times.guard_rest);
+        let now = self.engine.now();
+        let mut until = self.refresh_at;
+        {
+            let state = lock(&self.engine.state);
+            if let Some(at) = state.next_due_ms() {
+                let wait = Duration::from_millis(at.saturating_sub(now.steady_ms));
+                until = until.min(Instant::now() + wait);
+            }
+            if !state.all_missing().is_empty() {
+                until = until.min(Instant::now() + self.engine.config.times.guard_rest);
+            }
         }
         tokio::select! {
+            biased;
             () = sleep_until(until) => {}
             () = self.engine.wake.notified() => {}
             () = self.engine.hurry.notified() => {}
@@ -337,11 +368,12 @@ impl<'a> Maintenance<'a> {
     async fn wait_to_retry(&mut self) {
         let times = &self.engine.config.times;
         let now = Instant::now();
-        let mut until = now + jitter(self.pause);
+        let mut until = now + jitter(&mut *self.engine.choices.get(), self.pause);
         self.pause = (self.pause * 2).min(times.backoff_max);
         let have_list = lock(&self.engine.state).pool.len() >= self.engine.config.min_nodes;
         loop {
             tokio::select! {
+                biased;
                 () = sleep_until(until) => return,
                 () = self.engine.hurry.notified() => {
                     self.pause = times.backoff_min;
@@ -370,7 +402,7 @@ impl Drop for Building<'_> {
 }
 
 /// Three to five quarters of a pause, so that clients that lost the network together do not come back together.
-fn jitter(pause: Duration) -> Duration {
-    let quarter = f64::from(random::system().next_u32()) / f64::from(u32::MAX);
+fn jitter<R: Rng + ?Sized>(rng: &mut R, pause: Duration) -> Duration {
+    let quarter = f64::from(rng.next_u32()) / f64::from(u32::MAX);
     pause.mul_f64(0.75 + quarter / 2.0)
 }

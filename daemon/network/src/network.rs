@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use session_protocol::storage::request::{self, MAX_BATCH, MAX_DATA, Request, Store};
 use session_protocol::storage::{Namespace, answer, message_hash, verify};
@@ -17,14 +18,20 @@ use crate::config::NetworkConfig;
 use crate::engine::Engine;
 use crate::error::NetworkError;
 use crate::https::HttpsTransport;
+use crate::isolation::IsolationKey;
 use crate::maintain;
+use crate::onion::Onion;
 use crate::pool::NodeKey;
+use crate::random::{self, Choices};
 use crate::state::State;
-use crate::status::{PathInfo, Status};
+use crate::status::{DroppedPath, PathInfo, Status};
 use crate::sync::lock;
 use crate::times::Times;
 use crate::transport::Transport;
-use crate::types::{Retrieved, StoreItem, StoreReceipt, SwarmReply};
+use crate::types::{Holder, Retrieved, StoreItem, StoreReceipt, SwarmReply};
+
+/// Most hashes asked about at once.
+const MAX_ASKED: usize = 100;
 
 /// The network layer of one process. Clones share it; it stops with [`Network::shutdown`] or when the last clone
 /// is dropped.
@@ -64,13 +71,27 @@ impl Network {
         clock: Arc<dyn Clock>,
         transport: Arc<dyn Transport>,
     ) -> Self {
-        let engine = Arc::new(Engine::new(config, cache, clock, transport));
+        let carrier = Arc::new(Onion(Arc::clone(&transport)));
+        let choices = Choices::new(random::system());
+        Self::run(Engine::new(
+            config, cache, clock, transport, carrier, choices,
+        ))
+    }
+
+    /// Starts the task of an engine.
+    pub(crate) fn run(engine: Engine) -> Self {
+        let engine = Arc::new(engine);
         let handle = tokio::spawn(maintain::run(Arc::clone(&engine)));
         let task = Arc::new(Task {
             engine: Arc::clone(&engine),
             handle: Mutex::new(Some(handle)),
         });
         Self { engine, task }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, crate::state::State> {
+        lock(&self.engine.state)
     }
 
     /// Name of the network.
@@ -108,9 +129,14 @@ impl Network {
         self.engine.status.subscribe()
     }
 
-    /// Working paths.
+    /// Paths in use.
     pub fn paths(&self) -> Vec<PathInfo> {
         lock(&self.engine.state).path_infos()
+    }
+
+    /// Paths that were in use until lately, the newest first; at most twenty.
+    pub fn dropped_paths(&self) -> Vec<DroppedPath> {
+        lock(&self.engine.state).dropped_infos()
     }
 
     /// Tries to connect now instead of after the pause that follows a failure: a person asked for it.
@@ -130,6 +156,7 @@ impl Network {
     /// outer error means that nothing is known to be stored. Safe to repeat: equal bytes are one message.
     pub async fn store(
         &self,
+        isolation: IsolationKey,
         owner: &Identifier,
         items: &[StoreItem],
     ) -> Result<Vec<Result<StoreReceipt, NetworkError>>, NetworkError> {
@@ -173,9 +200,12 @@ impl Network {
             }
         };
         let call = Call {
+            isolation,
             owner,
             limit: self.engine.config.times.store,
             first: None,
+            last: None,
+            only: None,
             short: false,
             batch: (items.len() > 1).then_some(items.len()),
             make: &make,
@@ -189,6 +219,12 @@ impl Network {
             .map(|(result, hash)| {
                 result.map(|confirmed| StoreReceipt {
                     hash,
+                    missed: done
+                        .members
+                        .iter()
+                        .filter(|key| !confirmed.nodes.contains(*key))
+                        .copied()
+                        .collect(),
                     confirmed: confirmed.nodes,
                     asked: confirmed.asked,
                     expiry_ms: confirmed.expiry,
@@ -200,12 +236,15 @@ impl Network {
     }
 
     /// One page from one swarm member of the account of `keys`. `cursors` maps a node's key to the last hash known
-    /// from that node; a member without an entry begins with its oldest message.
+    /// from that node; a member without an entry begins with its oldest message. Members are asked at random, so that
+    /// none can withhold anything for long; `beside` is one to pass over this time if there is another.
     pub async fn retrieve(
         &self,
+        isolation: IsolationKey,
         keys: &AccountKeys,
         namespace: Namespace,
         cursors: &HashMap<[u8; 32], String>,
+        beside: Option<[u8; 32]>,
     ) -> Result<Retrieved, NetworkError> {
         let owner = Identifier::from(keys.account_id());
         let make = |timestamp, node: &NodeKey| {
@@ -218,11 +257,15 @@ impl Network {
                 .map_err(|_| NetworkError::Malformed)
         };
         let call = Call {
+            isolation,
             owner: &owner,
             limit: self.engine.config.times.request,
             first: lock(&self.engine.state)
                 .swarms
-                .unfinished(&owner, namespace),
+                .unfinished(&owner, namespace)
+                .filter(|member| Some(*member) != beside),
+            last: beside,
+            only: None,
             short: true,
             batch: None,
             make: &make,
@@ -233,8 +276,15 @@ impl Network {
         lock(&self.engine.state)
             .swarms
             .page(&owner, namespace, done.node, page.more);
+        // A member that knows the cursor's message gives only what comes after it.
+        let cursor = cursors.get(&done.node);
+        let cursor_lost = page
+            .messages
+            .iter()
+            .any(|message| Some(&message.hash) == cursor);
         Ok(Retrieved {
             node: done.node,
+            cursor_lost,
             messages: page.messages,
             more: page.more,
             path_id: done.path_id,
@@ -242,18 +292,78 @@ impl Network {
         })
     }
 
+    /// Which of `hashes` (1 to 100) each member of the swarm of `keys` holds. Each is asked itself; those that did not
+    /// answer are left out.
+    pub async fn holders(
+        &self,
+        isolation: IsolationKey,
+        keys: &AccountKeys,
+        hashes: &[String],
+    ) -> Result<Vec<Holder>, NetworkError> {
+        if hashes.is_empty() || hashes.len() > MAX_ASKED {
+            return Err(NetworkError::BadCount);
+        }
+        let owner = Identifier::from(keys.account_id());
+        let members = self.engine.members_of(isolation, &owner).await?;
+        let make = |timestamp, _: &NodeKey| Ok(request::get_expiries(keys, hashes, timestamp));
+        let accept = |body: &Value, _: &HashSet<NodeKey>| {
+            let read = answer::get_expiries(body).map(drop);
+            read.map_err(|_| NetworkError::Malformed)
+        };
+        let asked = members.iter().map(async |member| {
+            let call = Call {
+                isolation,
+                owner: &owner,
+                limit: self.engine.config.times.request,
+                first: None,
+                last: None,
+                only: Some(*member),
+                short: true,
+                batch: None,
+                make: &make,
+                accept: &accept,
+            };
+            let done = self.engine.call(&call).await?;
+            let expiries = answer::get_expiries(&done.body).map_err(|_| NetworkError::Malformed)?;
+            let asked_for = expiries
+                .into_iter()
+                .filter(|(hash, _)| hashes.contains(hash));
+            Ok(Holder {
+                node: *member,
+                expiries: asked_for.collect(),
+            })
+        });
+        let answers: Vec<Result<Holder, NetworkError>> = join_all(asked).await;
+        let mut holders = Vec::new();
+        let mut failure = NetworkError::NoSwarm;
+        for answer in answers {
+            match answer {
+                Ok(holder) => holders.push(holder),
+                Err(error) => failure = error,
+            }
+        }
+        match holders.is_empty() {
+            true => Err(failure),
+            false => Ok(holders),
+        }
+    }
+
     /// Any request to a random member of an account's swarm. `make` is given network time and is called anew for
     /// every attempt. Success is a 2xx of the member; whether members did it, their signatures tell.
     pub async fn swarm_request(
         &self,
+        isolation: IsolationKey,
         owner: &Identifier,
         make: &(dyn Fn(u64) -> Request + Sync),
     ) -> Result<SwarmReply, NetworkError> {
         let make = |timestamp, _: &NodeKey| Ok(make(timestamp));
         let call = Call {
+            isolation,
             owner,
             limit: self.engine.config.times.store,
             first: None,
+            last: None,
+            only: None,
             short: false,
             batch: None,
             make: &make,

@@ -1,7 +1,9 @@
 //! The service nodes known, and which of them are to be left alone.
 //!
 //! Pure: no I/O and no clock. A node with three strikes is not used until it answers by another way or two days
-//! have gone by since the last (network.md 1.4, 6.1).
+//! have gone by since the last (network.md 1.4, 6.1). Strikes for what it did itself go when it answers; strikes for
+//! what it did not pass on go when it passes something on: a node that answers and drops what is for others is found
+//! out all the same.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -79,8 +81,28 @@ pub(crate) struct Pool {
 struct Entry {
     node: Node,
     strikes: u8,
+    relay_strikes: u8,
     /// When the last one was noticed by [`Pool::age`], local ms; `None` until then.
     struck_ms: Option<u64>,
+}
+
+impl Entry {
+    fn new(node: Node) -> Self {
+        Self {
+            node,
+            strikes: 0,
+            relay_strikes: 0,
+            struck_ms: None,
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.most_strikes() < STRIKES
+    }
+
+    fn most_strikes(&self) -> u8 {
+        self.strikes.max(self.relay_strikes)
+    }
 }
 
 /// A node's strikes, as they are saved.
@@ -102,16 +124,7 @@ impl Pool {
             .filter(|node| node.swarm_id != Some(UNASSIGNED) && node.port != 0)
             .filter(|node| !public_only || is_public(node.ip))
             .take(MAX_NODES)
-            .map(|node| {
-                (
-                    node.ed25519,
-                    Entry {
-                        node,
-                        strikes: 0,
-                        struck_ms: None,
-                    },
-                )
-            })
+            .map(|node| (node.ed25519, Entry::new(node)))
             .collect();
         Self { nodes, fetched_ms }
     }
@@ -132,7 +145,7 @@ impl Pool {
     pub(crate) fn usable(&self) -> impl Iterator<Item = &Node> {
         self.nodes
             .values()
-            .filter(|entry| entry.strikes < STRIKES)
+            .filter(|entry| entry.is_usable())
             .map(|entry| &entry.node)
     }
 
@@ -141,15 +154,29 @@ impl Pool {
     }
 
     pub(crate) fn is_usable(&self, key: &NodeKey) -> bool {
-        self.nodes
-            .get(key)
-            .is_some_and(|entry| entry.strikes < STRIKES)
+        self.nodes.get(key).is_some_and(Entry::is_usable)
     }
 
     pub(crate) fn strike(&mut self, key: &NodeKey) {
         if let Some(entry) = self.nodes.get_mut(key) {
             entry.strikes = entry.strikes.saturating_add(1);
             entry.struck_ms = None;
+        }
+    }
+
+    /// The node did not pass something on, as it seems.
+    pub(crate) fn strike_relay(&mut self, key: &NodeKey) {
+        if let Some(entry) = self.nodes.get_mut(key) {
+            entry.relay_strikes = entry.relay_strikes.saturating_add(1);
+            entry.struck_ms = None;
+        }
+    }
+
+    /// The node passed something on.
+    pub(crate) fn relayed(&mut self, key: &NodeKey) {
+        if let Some(entry) = self.nodes.get_mut(key) {
+            entry.strikes = 0;
+            entry.relay_strikes = 0;
         }
     }
 
@@ -172,17 +199,20 @@ impl Pool {
     pub(crate) fn forgive_all(&mut self) {
         for entry in self.nodes.values_mut() {
             entry.strikes = 0;
+            entry.relay_strikes = 0;
         }
     }
 
     /// Dates strikes that are new and forgets those that are old.
     pub(crate) fn age(&mut self, now_ms: u64) {
-        for entry in self.nodes.values_mut().filter(|entry| entry.strikes > 0) {
+        let entries = self.nodes.values_mut();
+        for entry in entries.filter(|entry| entry.most_strikes() > 0) {
             // A time in the future means that the clock was set.
             let last = entry.struck_ms.map_or(now_ms, |last| last.min(now_ms));
             entry.struck_ms = Some(last);
             if now_ms - last >= STRIKES_LAST_MS {
                 entry.strikes = 0;
+                entry.relay_strikes = 0;
             }
         }
     }
@@ -192,11 +222,11 @@ impl Pool {
         let mut struck: Vec<Struck> = self
             .nodes
             .iter()
-            .filter(|(_, entry)| entry.strikes > 0)
+            .filter(|(_, entry)| entry.most_strikes() > 0)
             .filter_map(|(key, entry)| {
                 Some(Struck {
                     key: *key,
-                    strikes: entry.strikes,
+                    strikes: entry.most_strikes(),
                     last_ms: entry.struck_ms?,
                 })
             })
@@ -222,6 +252,7 @@ impl Pool {
             let before = older.nodes.get(key);
             if let Some(before) = before.filter(|before| before.node == entry.node) {
                 entry.strikes = before.strikes;
+                entry.relay_strikes = before.relay_strikes;
                 entry.struck_ms = before.struck_ms;
             }
         }
@@ -332,6 +363,18 @@ pub(crate) mod tests {
         let mut renewed = Pool::new(list, 5, false);
         renewed.keep_strikes_of(&pool, 3);
         assert_eq!(renewed.usable().count(), 4, "too few would have been left");
+    }
+
+    #[test]
+    fn a_node_that_answers_but_passes_nothing_on_is_put_out() {
+        let mut pool = Pool::new((1..=4).map(node).collect(), 0, false);
+        for _ in 0..3 {
+            pool.strike_relay(&[1; 32]);
+            pool.forgive(&[1; 32]);
+        }
+        assert!(!pool.is_usable(&[1; 32]));
+        pool.relayed(&[1; 32]);
+        assert!(pool.is_usable(&[1; 32]));
     }
 
     #[test]

@@ -1,12 +1,30 @@
 //! The operating system's randomness, and choosing with it.
 
+use std::sync::{Mutex, MutexGuard};
+
 use getrandom::SysRng;
 use rand_core::{Rng, UnwrapErr};
+
+use crate::sync::lock;
 
 /// The operating system's generator. It panics where the system has no randomness to give: nothing secret can
 /// be done there.
 pub(crate) fn system() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)
+}
+
+/// A generator for choices among nodes and paths. The system's, except where a test must be repeatable.
+pub(crate) struct Choices(Mutex<Box<dyn Rng + Send>>);
+
+impl Choices {
+    pub(crate) fn new(rng: impl Rng + Send + 'static) -> Self {
+        Self(Mutex::new(Box::new(rng)))
+    }
+
+    /// The generator, for one choice.
+    pub(crate) fn get(&self) -> MutexGuard<'_, Box<dyn Rng + Send>> {
+        lock(&self.0)
+    }
 }
 
 /// A number below `bound`; 0 for a bound of 0. The bias is below 2^-32 for every list that fits into memory here.

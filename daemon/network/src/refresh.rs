@@ -12,8 +12,8 @@ use session_protocol::storage::answer::{self, NodeRecord};
 use session_protocol::storage::{active_nodes::active_nodes, request};
 
 use crate::engine::Engine;
+use crate::isolation::Class;
 use crate::pool::{Node, NodeKey, Pool};
-use crate::random;
 use crate::state::{Asked, Route};
 use crate::sync::lock;
 
@@ -91,11 +91,12 @@ struct Choice {
 
 impl Choice {
     fn next(&mut self, engine: &Engine, count: usize) -> Vec<(Route, Node)> {
-        let now = engine.local_ms();
+        let now = engine.now();
         let state = lock(&engine.state);
         let mut chosen = Vec::new();
         while chosen.len() < count {
-            let next = state.choose_any(&mut random::system(), &self.asked, now);
+            let rng = &mut *engine.choices.get();
+            let next = state.choose_any(rng, Class::OWN, &self.asked, now);
             let Some((route, node)) = next else {
                 break;
             };

@@ -38,7 +38,7 @@ impl Strikes {
 
     /// The same, now.
     pub(crate) async fn save(&mut self, engine: &Engine) {
-        let now = engine.local_ms();
+        let now = engine.now().local_ms;
         let struck = {
             let pool = &mut lock(&engine.state).pool;
             pool.age(now);

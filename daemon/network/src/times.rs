@@ -29,12 +29,16 @@ pub struct Times {
     pub refresh: Duration,
     /// Age at which the hops behind a guard are replaced.
     pub rotate: Duration,
+    /// How long nothing need come back over a path before it is tested.
+    pub test: Duration,
+    /// How long circuits of an isolation key that nobody uses are kept.
+    pub idle: Duration,
     /// Pause after the first failed try to build a path or get a node list; doubles up to
     /// [`Times::backoff_max`].
     pub backoff_min: Duration,
     /// Longest such pause.
     pub backoff_max: Duration,
-    /// How long a guard that could not be reached is left alone.
+    /// How long a guard that could not be reached is left alone, and a silent destination asked last.
     pub guard_rest: Duration,
     /// Least time between two resynchronisations of the clock.
     pub resync: Duration,
@@ -55,6 +59,8 @@ impl Default for Times {
             call: seconds(32),
             refresh: seconds(2 * 3600),
             rotate: seconds(600),
+            test: seconds(120),
+            idle: seconds(900),
             backoff_min: seconds(1),
             backoff_max: seconds(60),
             guard_rest: seconds(60),
@@ -94,6 +100,8 @@ impl Times {
             call: scale(self.call),
             refresh: scale(self.refresh),
             rotate: scale(self.rotate),
+            test: scale(self.test),
+            idle: scale(self.idle),
             backoff_min: scale(self.backoff_min),
             backoff_max: scale(self.backoff_max),
             guard_rest: scale(self.guard_rest),

@@ -1,5 +1,6 @@
 //! What goes into and comes out of calls to a swarm.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct StoreReceipt {
     pub confirmed: Vec<[u8; 32]>,
     /// Members the answer speaks of.
     pub asked: usize,
+    /// Ed25519 keys of known members that did not sign.
+    pub missed: Vec<[u8; 32]>,
     /// When it is dropped, ms; the latest a member gave.
     pub expiry_ms: Option<u64>,
     /// Ed25519 key of the member that took it.
@@ -44,6 +47,9 @@ pub struct Retrieved {
     pub messages: Vec<StoredMessage>,
     /// There is more after the last one. The next call goes to the same member.
     pub more: bool,
+    /// The member began with its oldest message although a cursor was sent: it does not know that message any more, or
+    /// never did. What another member holds may be missing here.
+    pub cursor_lost: bool,
     /// The path it came over.
     pub path_id: String,
     /// Round trip.
@@ -63,4 +69,13 @@ pub struct SwarmReply {
     pub path_id: String,
     /// Round trip.
     pub latency: Duration,
+}
+
+/// What one member of a swarm holds of what it was asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Ed25519 key of the member.
+    pub node: [u8; 32],
+    /// Hashes it has, and when it drops them, ms.
+    pub expiries: HashMap<String, u64>,
 }

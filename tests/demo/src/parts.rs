@@ -85,6 +85,7 @@ pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
         state_dir: Some(args.state_dir),
         socket: Some(args.socket),
         network: args.network,
+        allow_same_subnet: false,
         vault: sessiond::cli::VaultKind::Passphrase,
         passphrase_file: Some(args.passphrase_file),
         node_list: None,

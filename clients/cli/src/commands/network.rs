@@ -2,44 +2,27 @@
 
 use sessiond_client::v1::{ListPathsRequest, SyncRequest};
 
-use crate::{
-    context::Context,
-    failure::Failure,
-    format::{safe, table, time::span},
-};
+use crate::{context::Context, failure::Failure, format::paths};
 
 pub async fn paths(context: &mut Context) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let paths = client.list_paths(ListPathsRequest::default()).await?.paths;
+    let answer = client.list_paths(ListPathsRequest::default()).await?;
     if context.json {
-        return paths
-            .iter()
+        let all = answer.paths.iter().chain(&answer.dropped_paths);
+        return all
+            .into_iter()
             .try_for_each(|path| context.object("Path", path));
     }
-    if paths.is_empty() {
+    if answer.paths.is_empty() {
         context.progress("No path yet; `sessionctl status` shows why.");
     }
-    let mut rows = Vec::new();
-    for (number, path) in (1..).zip(&paths) {
-        for (place, hop) in path.hops.iter().enumerate() {
-            let first = place == 0;
-            let once = |text: String| if first { text } else { String::new() };
-            rows.push([
-                once(format!("{number}")),
-                if first {
-                    "guard".to_owned()
-                } else {
-                    format!("hop {}", place + 1)
-                },
-                format!("{}:{}", safe::line(&hop.ip_address), hop.port),
-                context.id(&hop.node_key),
-                once(span(path.latency.as_ref())),
-                once(context.clock.time(path.last_success_time.as_ref())),
-            ]);
-        }
+    let full = |key: &str| context.id(key);
+    let mut text = paths::in_use(&answer.paths, &context.clock, full);
+    if !answer.dropped_paths.is_empty() {
+        text.push_str("\nLately dropped\n");
+        text.push_str(&paths::dropped(&answer.dropped_paths, &context.clock, full));
     }
-    let headings = ["PATH", "HOP", "ADDRESS", "NODE", "LATENCY", "LAST ANSWER"];
-    context.print(&table::table(headings, &rows))
+    context.print(&text)
 }
 
 pub async fn sync(context: &mut Context) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ pub mod event;
 pub mod found;
 pub mod id;
 pub mod overview;
+pub mod paths;
 pub mod safe;
 pub mod style;
 pub mod table;

@@ -81,7 +81,17 @@ pub fn overview(
             format!("{}, {connection}{way}", safe::line(&network.network)),
         ),
         ("Nodes", network.node_count.to_string()),
-        ("Paths", network.path_count.to_string()),
+        (
+            "Paths",
+            match network.relaxation.is_empty() {
+                true => network.path_count.to_string(),
+                false => format!(
+                    "{}, rules relaxed: {}",
+                    network.path_count,
+                    safe::line(&network.relaxation)
+                ),
+            },
+        ),
         (
             "Last poll",
             clock.date_time(network.last_poll_time.as_ref()),
@@ -180,6 +190,7 @@ mod tests {
             state: ConnectionState::Disconnected.into(),
             last_error: "NO_SEED".into(),
             uses_proxy: true,
+            relaxation: "NEW_GUARD".into(),
             ..GetNetworkStatusResponse::default()
         };
         let text = overview(&info, &network, None, &Clock::new(TimeZone::UTC), false);
@@ -193,7 +204,7 @@ mod tests {
              Warning       unlock soon: swarms drop messages after 14 days\n\
              Network       main, disconnected, through a proxy\n\
              Nodes         0\n\
-             Paths         0\n\
+             Paths         0, rules relaxed: NEW_GUARD\n\
              Last poll     -\n\
              Clock offset  -\n\
              Waiting       0 to be stored\n\

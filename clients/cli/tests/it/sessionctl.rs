@@ -280,7 +280,7 @@ fn paths_hop_by_hop() {
     let stage = Stage::new();
     let text = stage.run(&["paths"]).ok();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines.len(), 8, "{text}");
     assert!(
         lines[1].starts_with("1     guard  127.0.1.1:22001  000000…0001  12.3 ms"),
         "{text}"
@@ -289,10 +289,17 @@ fn paths_hop_by_hop() {
         lines[3].starts_with("      hop 3  127.0.3.1:22003"),
         "{text}"
     );
+    assert!(lines[1].ends_with("agent      good"), "{text}");
+    assert_eq!(lines[5], "Lately dropped");
+    let why: Vec<&str> = lines[7].split_whitespace().skip(1).collect();
     assert_eq!(
-        stage.run(&["paths", "--json"]).json_lines()[0]["hops"][0]["port"],
-        22_001
+        why,
+        ["TIMEOUT", "hop", "2", "000000…0005", "-", "-", "c1a0"]
     );
+    let all = stage.run(&["paths", "--json"]).json_lines();
+    assert_eq!(all[0]["hops"][0]["port"], 22_001);
+    assert_eq!(all[0]["drop"], serde_json::Value::Null);
+    assert_eq!(all[1]["drop"]["blamedHop"], 1);
 }
 
 #[test]

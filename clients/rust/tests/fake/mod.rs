@@ -627,6 +627,7 @@ impl network_service_server::NetworkService for Fake {
             outbox_count: 1,
             last_error: String::new(),
             uses_proxy: false,
+            relaxation: String::new(),
         }))
     }
     async fn list_paths(&self, _: Request<ListPathsRequest>) -> Answer<ListPathsResponse> {
@@ -645,6 +646,19 @@ impl network_service_server::NetworkService for Fake {
                     seconds: 0,
                     nanos: 12_300_000,
                 }),
+                isolation: "agent".into(),
+                ..v1::Path::default()
+            }],
+            dropped_paths: vec![v1::Path {
+                id: "p0".into(),
+                hops: vec![hop(4), hop(5), hop(6)],
+                isolation: "c1a0".into(),
+                drop: Some(v1::PathDrop {
+                    reason: "TIMEOUT".into(),
+                    blamed_hop: Some(1),
+                    drop_time: time(1_700_000_001),
+                }),
+                ..v1::Path::default()
             }],
         }))
     }

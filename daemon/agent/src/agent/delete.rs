@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use session_network::NetworkError;
 
+use session_protocol::Identifier;
 use session_protocol::storage::signed::NamespaceSelector;
 use session_protocol::storage::{answer, request, verify};
-use session_protocol::{AccountKeys, Identifier};
 
 use super::lock::Locked;
 use super::{Agent, AgentError, State};
 use crate::events::EndReason;
 use crate::store::account_db::{self, AccountDb};
 use crate::store::daemon_db::AccountRow;
+use crate::sync::Context;
 use crate::vault::{Ask, VaultKind};
 
 /// What is deleted.
@@ -60,7 +61,7 @@ impl Agent {
         let members = match scope {
             DeletionScope::ThisDevice => (0, 0),
             DeletionScope::DeviceAndNetwork => {
-                match self.delete_from_swarm(&account.context().keys).await {
+                match self.delete_from_swarm(account.context()).await {
                     Ok(members) => members,
                     Err(error) => {
                         self.enter(&row, account.record().clone()).await?;
@@ -82,14 +83,17 @@ impl Agent {
     }
 
     /// `delete_all` over all namespaces. At least one member must have signed for it (network.md 4.6).
-    async fn delete_from_swarm(&self, keys: &AccountKeys) -> Result<(usize, usize), NetworkError> {
+    async fn delete_from_swarm(&self, context: &Context) -> Result<(usize, usize), NetworkError> {
+        let keys = &*context.keys;
         let owner = Identifier::from(keys.account_id());
         let time = AtomicU64::new(0);
         let make = |timestamp| {
             time.store(timestamp, Ordering::Relaxed);
             request::delete_all(keys, NamespaceSelector::All, timestamp)
         };
-        let reply = self.network.swarm_request(&owner, &make).await?;
+        let isolation = context.isolation;
+        let asked = self.network.swarm_request(isolation, &owner, &make);
+        let reply = asked.await?;
         let told = answer::members("delete_all", &reply.body);
         let told = told.map_err(|_| NetworkError::Malformed)?;
         let known: HashSet<[u8; 32]> = reply.members.into_iter().collect();

@@ -1,6 +1,6 @@
 //! NetworkService.
 
-use session_network::{ConnectionState, PathInfo};
+use session_network::{ConnectionState, DroppedPath, PathInfo};
 use sessiond_proto::v1;
 use sessiond_proto::v1::network_service_server::NetworkService;
 use tonic::{Request, Response, Status};
@@ -36,6 +36,22 @@ fn path(info: PathInfo) -> v1::Path {
             seconds: micros / 1_000_000,
             nanos: i32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000,
         }),
+        isolation: info.isolation,
+        suspect: info.suspect,
+        relaxation: info.relaxed.name().unwrap_or_default().to_owned(),
+        drop: None,
+    }
+}
+
+fn dropped(info: DroppedPath) -> v1::Path {
+    let drop = v1::PathDrop {
+        reason: info.reason.to_owned(),
+        blamed_hop: info.hop.map(count),
+        drop_time: timestamp(to_db(info.dropped_ms)),
+    };
+    v1::Path {
+        drop: Some(drop),
+        ..path(info.path)
     }
 }
 
@@ -74,6 +90,7 @@ impl NetworkService for Api {
             outbox_count: u32::try_from(waiting).unwrap_or(0),
             last_error: current.last_error.unwrap_or_default().to_owned(),
             uses_proxy: network.uses_proxy(),
+            relaxation: current.relaxed.name().unwrap_or_default().to_owned(),
         }))
     }
 
@@ -81,8 +98,11 @@ impl NetworkService for Api {
         &self,
         _request: Request<v1::ListPathsRequest>,
     ) -> Result<Response<v1::ListPathsResponse>, Status> {
-        let paths = self.agent.network().paths().into_iter().map(path).collect();
-        Ok(Response::new(v1::ListPathsResponse { paths }))
+        let network = self.agent.network();
+        Ok(Response::new(v1::ListPathsResponse {
+            paths: network.paths().into_iter().map(path).collect(),
+            dropped_paths: network.dropped_paths().into_iter().map(dropped).collect(),
+        }))
     }
 
     async fn sync(

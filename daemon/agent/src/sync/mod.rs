@@ -10,7 +10,7 @@ pub mod signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use session_network::Network;
+use session_network::{IsolationKey, Network};
 use session_protocol::{AccountId, AccountKeys};
 use tokio::sync::{Notify, watch};
 
@@ -25,6 +25,8 @@ pub struct Context {
     pub db: Arc<AccountDb>,
     /// The way to the swarms.
     pub network: Network,
+    /// What keeps this account's circuits apart from others'.
+    pub isolation: IsolationKey,
     /// Something new is in the outbox.
     pub outbox_filled: Arc<Notify>,
     /// What others may ask about.

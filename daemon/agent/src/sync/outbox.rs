@@ -203,7 +203,7 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
             let requests: Vec<StoreItem> = items.iter().map(store_item).collect();
             match context
                 .network
-                .store(&Identifier::from(id), &requests)
+                .store(context.isolation, &Identifier::from(id), &requests)
                 .await
             {
                 Ok(outcomes) if outcomes.len() == items.len() => outcomes,

@@ -1,5 +1,9 @@
 //! Reads the own swarm: every 5 s, every 2 s for a minute after activity, at once when asked.
 //!
+//! Members are asked at random, so none can withhold anything for long. Now and then, and when a member does not know
+//! the place where it was read last, a second one is read in the same poll: what the first lost or never got comes from
+//! there.
+//!
 //! Facts: network.md 7.1 and 7.2; intervals come from the network's configuration.
 
 use std::collections::{HashMap, VecDeque};
@@ -21,6 +25,9 @@ const REQUESTS: usize = 64;
 
 /// Pages read in one poll at most, so that stopping never waits for a whole backlog.
 const PAGES: usize = 500;
+
+/// Every so manieth poll reads a second member.
+const SECOND_EVERY: u32 = 12;
 
 /// Why a poll failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +79,7 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
     let mut status = context.network.watch();
     // The first poll follows the start, or the first path.
     let mut first = status.borrow_and_update().path_count > 0;
+    let mut polls: u32 = 0;
     loop {
         let mut asked = Vec::new();
         tokio::select! {
@@ -91,10 +99,12 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
         while let Ok(request) = queue.try_recv() {
             asked.push(request);
         }
+        polls = polls.wrapping_add(1);
+        let second = polls.is_multiple_of(SECOND_EVERY);
         let outcome = tokio::select! {
             biased;
             () = context.stopped() => break,
-            outcome = poll(&context) => outcome,
+            outcome = poll(&context, second) => outcome,
         };
         let outcome = outcome.map_err(|error| {
             tracing::debug!(%error, "a poll failed");
@@ -120,8 +130,9 @@ fn pause(context: &Context) -> Duration {
     }
 }
 
-/// Reads until the member has nothing more. The next page is asked for while the last one is opened and committed.
-async fn poll(context: &Context) -> Result<Polled, PollError> {
+/// Reads until the member has nothing more; with `second`, or if the member lost its place, another one as well. The
+/// next page is asked for while the last one is opened and committed.
+async fn poll(context: &Context, second: bool) -> Result<Polled, PollError> {
     let place = receive::own_inbox(&context.account_id());
     let cursors = {
         let mut connection = context
@@ -137,6 +148,8 @@ async fn poll(context: &Context) -> Result<Polled, PollError> {
         place,
         cursors,
         pages: PAGES,
+        second,
+        beside: None,
         units: VecDeque::new(),
     };
     let units = stream::try_unfold(reading, Reading::next);
@@ -159,24 +172,47 @@ struct Reading {
     cursors: HashMap<[u8; 32], String>,
     /// Pages that may still be asked for.
     pages: usize,
+    /// Another member is to be read, too.
+    second: bool,
+    /// The member read before, once it is another's turn.
+    beside: Option<[u8; 32]>,
     units: VecDeque<Unit>,
 }
 
 impl Reading {
     async fn next(mut self) -> Result<Option<(Unit, Self)>, PollError> {
         while self.units.is_empty() && self.pages > 0 {
-            let page = self
-                .context
-                .network
-                .retrieve(&self.context.keys, self.place.namespace, &self.cursors)
-                .await?;
-            self.context.progress.polled(self.context.now_ms());
-            self.pages = if page.more { self.pages - 1 } else { 0 };
-            let mut messages = page.messages;
-            match messages.last() {
-                Some(last) => self.cursors.insert(page.node, last.hash.clone()),
-                None => break,
+            let asked = self.context.network.retrieve(
+                self.context.isolation,
+                &self.context.keys,
+                self.place.namespace,
+                &self.cursors,
+                self.beside,
+            );
+            let page = match (asked.await, self.beside) {
+                (Ok(page), _) => page,
+                // The first one was read all the same.
+                (Err(error), Some(_)) => {
+                    tracing::debug!(%error, "a second member could not be read");
+                    break;
+                }
+                (Err(error), None) => return Err(error.into()),
             };
+            self.context.progress.polled(self.context.now_ms());
+            self.second |= page.cursor_lost;
+            let mut messages = page.messages;
+            let more = page.more && !messages.is_empty();
+            self.pages = match (more, self.beside) {
+                (true, _) => self.pages - 1,
+                (false, None) if self.second => {
+                    self.beside = Some(page.node);
+                    self.pages - 1
+                }
+                _ => 0,
+            };
+            if let Some(last) = messages.last() {
+                self.cursors.insert(page.node, last.hash.clone());
+            }
             while !messages.is_empty() {
                 let rest = messages.split_off(messages.len().min(UNIT));
                 self.units.push_back(Unit {

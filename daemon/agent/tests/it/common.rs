@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use session_network::{MemoryCache, Network, NetworkConfig, SystemClock};
+use session_network::{IsolationKey, MemoryCache, Network, NetworkConfig, SystemClock};
 use session_protocol::{AccountKeys, AccountSeed};
 use sessiond::store::{AccountDb, Meta};
 use sessiond::sync::Context;
@@ -47,6 +47,7 @@ pub async fn rig() -> Rig {
         keys: Arc::new(keys(1)),
         db: Arc::new(db),
         network: Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock)),
+        isolation: IsolationKey::new("account", "test"),
         outbox_filled: Arc::new(Notify::new()),
         progress: Arc::default(),
         signals: Signals::default(),

@@ -1,5 +1,6 @@
 //! What breaks is noticed, and the work goes on another way.
 
+use std::collections::HashSet;
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::body::Bytes;
 use serde_json::Value;
+use session_localnet::Faults;
 use session_network::{
     Cache as _, CacheRecord, HopInfo, HttpsTransport, MemoryCache, Network, NetworkConfig, Reply,
     Seed, SystemClock, Transport, TransportError,
@@ -28,8 +30,8 @@ async fn a_dead_guard_costs_its_path_and_no_message() {
     for number in 0..8 {
         assert!(store(&network, &keys, &format!("m{number}")).await >= 3);
     }
-    until(&network, "two paths without the guard", |status| {
-        status.path_count == 2
+    until(&network, "all paths without the guard", |status| {
+        status.path_count == 4
             && network
                 .paths()
                 .iter()
@@ -50,8 +52,8 @@ async fn a_dead_node_behind_the_guard_is_found_out() {
     for number in 0..8 {
         assert!(store(&network, &keys, &format!("m{number}")).await >= 3);
     }
-    until(&network, "two paths without the node", |status| {
-        status.path_count == 2
+    until(&network, "all paths without the node", |status| {
+        status.path_count == 4
             && network
                 .paths()
                 .iter()
@@ -79,7 +81,13 @@ async fn dead_swarm_members_are_passed_over() {
     // One member is left, and one is enough. Every other one may be on a path or be asked before it.
     let page = eventually(async || {
         network
-            .retrieve(&keys, Namespace::DEFAULT, &Default::default())
+            .retrieve(
+                isolation(),
+                &keys,
+                Namespace::DEFAULT,
+                &Default::default(),
+                None,
+            )
             .await
             .ok()
     })
@@ -87,7 +95,10 @@ async fn dead_swarm_members_are_passed_over() {
     assert_eq!(texts(&page), ["before"]);
     assert_eq!(world.index(&page.node), members[0]);
     let stored = eventually(async || {
-        let mut results = network.store(&owner(&keys), &[item("after")]).await.ok()?;
+        let mut results = network
+            .store(isolation(), &owner(&keys), &[item("after")])
+            .await
+            .ok()?;
         results.pop()?.ok()
     })
     .await;
@@ -177,7 +188,7 @@ async fn hops_behind_the_guards_change_and_the_list_is_renewed_over_the_onion() 
         let new = now
             .iter()
             .all(|path| first.iter().all(|old| old.id != path.id));
-        (now.len() == 2 && kept && new).then_some(())
+        (now.len() >= 2 && kept && new).then_some(())
     })
     .await;
     eventually(async || {
@@ -189,6 +200,121 @@ async fn hops_behind_the_guards_change_and_the_list_is_renewed_over_the_onion() 
     for number in 0..10 {
         assert!(store(&network, &keys, &format!("m{number}")).await >= 4);
     }
+}
+
+/// Stores until ten are stored, through whatever goes wrong, and reads them all back.
+async fn ten_messages_arrive(network: &Network) {
+    let keys = account();
+    for number in 0..10 {
+        let text = format!("m{number}");
+        eventually(async || {
+            let mut results = network
+                .store(isolation(), &owner(&keys), &[item(&text)])
+                .await
+                .ok()?;
+            results.pop()?.ok()
+        })
+        .await;
+    }
+    let mut found = HashSet::new();
+    eventually(async || {
+        let none = Default::default();
+        let asked = network.retrieve(isolation(), &keys, Namespace::DEFAULT, &none, None);
+        found.extend(texts(&asked.await.ok()?));
+        (found.len() == 10).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_frozen_members_stop_nobody() {
+    let world = World::with(|options| options.nodes = 20).await;
+    let network = world.client();
+    connected(&network).await;
+    let keys = account();
+    store(&network, &keys, "before").await;
+    let home = retrieve(&network, &keys).await.node;
+    let nodes = world.net.nodes();
+    let swarm = nodes[world.index(&home)].swarm_id;
+    let members = (0..nodes.len()).filter(|index| nodes[*index].swarm_id == swarm);
+    for index in members.take(2) {
+        world
+            .net
+            .control()
+            .set_node(index, Faults::frozen())
+            .await
+            .unwrap();
+    }
+    for number in 0..4 {
+        let text = format!("m{number}");
+        let receipt = eventually(async || {
+            let mut results = network
+                .store(isolation(), &owner(&keys), &[item(&text)])
+                .await
+                .ok()?;
+            results.pop()?.ok()
+        })
+        .await;
+        assert_eq!(receipt.missed.len(), 2);
+    }
+    ten_messages_arrive(&network).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_of_requests_lost_stops_nobody() {
+    let world = World::with(|options| options.nodes = 14).await;
+    let mut config = world.config();
+    config.times.request = Duration::from_secs(1);
+    config.times.store = Duration::from_secs(3);
+    config.times.probe = Duration::from_secs(1);
+    let cache = Arc::new(MemoryCache::new());
+    let network = Network::start(config, cache, Arc::new(SystemClock));
+    connected(&network).await;
+    // A third of what goes through four nodes, one after the other.
+    let lossy = Faults::loss(0.096);
+    for index in 0..14 {
+        world.net.control().set_node(index, lossy).await.unwrap();
+    }
+    ten_messages_arrive(&network).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hop_that_returns_garbage_is_found_out_and_named() {
+    let world = World::with(|options| options.nodes = 16).await;
+    let network = world.client();
+    let keys = account();
+    connected(&network).await;
+    store(&network, &keys, "before").await;
+    connected(&network).await;
+    let path = network
+        .paths()
+        .into_iter()
+        .find(|path| path.isolation != "agent")
+        .unwrap();
+    let middle = path.hops[1].ed25519;
+    let faults = Faults::garbage();
+    world
+        .net
+        .control()
+        .set_node(world.index(&middle), faults)
+        .await
+        .unwrap();
+    eventually(async || {
+        let sent = network
+            .store(isolation(), &owner(&keys), &[item("again")])
+            .await;
+        let mut paths = network.paths().into_iter();
+        let gone = !paths.any(|path| path.hops.iter().any(|hop| hop.ed25519 == middle));
+        (gone && sent.is_ok()).then_some(())
+    })
+    .await;
+    let dropped = network.dropped_paths();
+    let dropped = dropped
+        .iter()
+        .find(|dropped| dropped.path.id == path.id)
+        .unwrap();
+    assert_eq!((dropped.reason, dropped.hop), ("GARBAGE", Some(1)));
+    ten_messages_arrive(&network).await;
 }
 
 /// What a guard does instead of passing a request on.

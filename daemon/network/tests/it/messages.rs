@@ -1,8 +1,11 @@
 //! Messages go in and come out, and what is said about them is true.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use session_network::NetworkError;
+use session_localnet::Faults;
+use session_network::{MemoryCache, Network, NetworkError, SystemClock};
+use session_protocol::AccountKeys;
 use session_protocol::storage::{Namespace, message_hash, request};
 
 use crate::support::*;
@@ -14,7 +17,7 @@ async fn what_is_stored_is_retrieved_and_every_member_signed() {
     let keys = account();
     // No waiting: the first call waits for the first path by itself.
     let receipts = network
-        .store(&owner(&keys), &[item("hello")])
+        .store(isolation(), &owner(&keys), &[item("hello")])
         .await
         .unwrap();
     let receipt = receipts.into_iter().next().unwrap().unwrap();
@@ -36,6 +39,11 @@ async fn what_is_stored_is_retrieved_and_every_member_signed() {
     };
     assert_eq!(receipt.confirmed.len(), members.len());
     assert_eq!(receipt.asked, members.len());
+    assert_eq!(
+        receipt.confirmed.iter().copied().collect::<HashSet<_>>(),
+        members
+    );
+    assert!(receipt.missed.is_empty());
     assert!(members.contains(&receipt.node));
     assert_eq!(
         receipt.hash,
@@ -61,7 +69,9 @@ async fn what_is_stored_is_retrieved_and_every_member_signed() {
     }
     network.shutdown().await;
     assert_eq!(
-        network.store(&owner(&keys), &[item("late")]).await,
+        network
+            .store(isolation(), &owner(&keys), &[item("late")])
+            .await,
         Err(NetworkError::Shutdown)
     );
 }
@@ -74,7 +84,10 @@ async fn a_batch_has_a_result_for_each_item() {
     let mut items: Vec<_> = (0..20).map(|number| item(&format!("m{number}"))).collect();
     // Too short to be kept: refused alone.
     items[7].ttl_ms = 1;
-    let results = network.store(&owner(&keys), &items).await.unwrap();
+    let results = network
+        .store(isolation(), &owner(&keys), &items)
+        .await
+        .unwrap();
     assert_eq!(results.len(), 20);
     for (index, result) in results.iter().enumerate() {
         match result {
@@ -102,13 +115,13 @@ async fn a_batch_has_a_result_for_each_item() {
 
     let many = vec![item("x"); 21];
     assert_eq!(
-        network.store(&owner(&keys), &many).await,
+        network.store(isolation(), &owner(&keys), &many).await,
         Err(NetworkError::BadCount)
     );
     let mut large = item("");
     large.data = vec![0; 76_801].into();
     assert_eq!(
-        network.store(&owner(&keys), &[large]).await,
+        network.store(isolation(), &owner(&keys), &[large]).await,
         Err(NetworkError::TooLarge)
     );
 }
@@ -125,7 +138,7 @@ async fn a_cursor_continues_at_its_own_node() {
     // Each member gives everything once and then nothing more.
     for _ in 0..40 {
         let page = network
-            .retrieve(&keys, Namespace::DEFAULT, &cursors)
+            .retrieve(isolation(), &keys, Namespace::DEFAULT, &cursors, None)
             .await
             .unwrap();
         match cursors.contains_key(&page.node) {
@@ -139,7 +152,7 @@ async fn a_cursor_continues_at_its_own_node() {
     assert!(cursors.len() > 1, "always the same member was asked");
     store(&network, &keys, "four").await;
     let page = network
-        .retrieve(&keys, Namespace::DEFAULT, &cursors)
+        .retrieve(isolation(), &keys, Namespace::DEFAULT, &cursors, None)
         .await
         .unwrap();
     assert!(texts(&page).ends_with(&["four".to_owned()]));
@@ -148,7 +161,12 @@ async fn a_cursor_continues_at_its_own_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_come_from_one_member_until_it_has_no_more() {
     let world = World::start().await;
-    let network = world.client();
+    let mut config = world.config();
+    // Nodes and client in one process, not optimised: a page takes its time.
+    config.times.request = DEADLINE;
+    config.times.store = DEADLINE;
+    config.times.call = DEADLINE;
+    let network = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
     let keys = account();
     // A page holds some 1.5 MB (network.md 4.8); this is two and a half.
     let big = |number: usize| {
@@ -158,7 +176,10 @@ async fn pages_come_from_one_member_until_it_has_no_more() {
     };
     for batch in 0..4 {
         let items: Vec<_> = (0..10).map(|n| big(batch * 10 + n)).collect();
-        let results = network.store(&owner(&keys), &items).await.unwrap();
+        let results = network
+            .store(isolation(), &owner(&keys), &items)
+            .await
+            .unwrap();
         assert!(results.iter().all(Result::is_ok));
     }
     let mut cursors = HashMap::new();
@@ -167,7 +188,7 @@ async fn pages_come_from_one_member_until_it_has_no_more() {
     let mut pages = 0;
     loop {
         let page = network
-            .retrieve(&keys, Namespace::DEFAULT, &cursors)
+            .retrieve(isolation(), &keys, Namespace::DEFAULT, &cursors, None)
             .await
             .unwrap();
         pages += 1;
@@ -193,7 +214,9 @@ async fn other_requests_reach_the_swarm_too() {
     let hash = message_hash(&owner(&keys), Namespace::DEFAULT, b"gone soon");
     let hashes = [hash];
     let reply = network
-        .swarm_request(&owner(&keys), &|_| request::delete(&keys, &hashes))
+        .swarm_request(isolation(), &owner(&keys), &|_| {
+            request::delete(&keys, &hashes)
+        })
         .await
         .unwrap();
     let answers = session_protocol::storage::answer::members("delete", &reply.body).unwrap();
@@ -203,4 +226,92 @@ async fn other_requests_reach_the_swarm_too() {
         });
     assert_eq!(confirmed.nodes.len(), reply.members.len());
     assert!(retrieve(&network, &keys).await.messages.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_what_is_told_and_storing_again_repairs_it() {
+    let world = World::start().await;
+    let network = world.client();
+    let keys = account();
+    let members = retrieve_members(&world, &network, &keys).await;
+    let (poor, rest) = members.split_first().unwrap();
+    let control = world.net.control();
+    control
+        .set_node(
+            world.index(poor),
+            Faults {
+                misses_forwards: true,
+                ..Faults::default()
+            },
+        )
+        .await
+        .unwrap();
+    // Stored through another member, so that this one gets nothing.
+    let receipt = loop {
+        let mut receipts = network
+            .store(isolation(), &owner(&keys), &[item("kept")])
+            .await
+            .unwrap();
+        let receipt = receipts.pop().unwrap().unwrap();
+        if receipt.node != *poor && receipt.missed == [*poor] {
+            break receipt;
+        }
+        control.lose_storage(world.index(poor)).await.unwrap();
+    };
+    assert_eq!(receipt.confirmed.len(), rest.len());
+    control.reset().await.unwrap();
+    let unknown = message_hash(&owner(&keys), Namespace::DEFAULT, b"never stored");
+    let hashes = [receipt.hash.clone(), unknown];
+    let holders = network.holders(isolation(), &keys, &hashes).await.unwrap();
+    assert_eq!(holders.len(), members.len());
+    for holder in &holders {
+        let has: Vec<&String> = holder.expiries.keys().collect();
+        match holder.node == *poor {
+            true => assert!(has.is_empty()),
+            false => assert_eq!(has, [&receipt.hash]),
+        }
+    }
+    // The same bytes again: nobody has it twice.
+    assert_eq!(store(&network, &keys, "kept").await, members.len());
+    let holders = network.holders(isolation(), &keys, &hashes).await.unwrap();
+    assert!(holders.iter().all(|holder| holder.expiries.len() == 1));
+    let refused = network.holders(isolation(), &keys, &[]).await;
+    assert_eq!(refused, Err(NetworkError::BadCount));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lost_its_place_says_so_and_another_can_be_asked() {
+    let world = World::start().await;
+    let network = world.client();
+    let keys = account();
+    store(&network, &keys, "one").await;
+    store(&network, &keys, "two").await;
+    let page = retrieve(&network, &keys).await;
+    let node = page.node;
+    let last = page.messages.last().unwrap();
+    let get = async |cursor: &str, beside| {
+        let cursors: HashMap<_, _> = retrieve_members(&world, &network, &keys)
+            .await
+            .into_iter()
+            .map(|member| (member, cursor.to_owned()))
+            .collect();
+        let asked = network.retrieve(isolation(), &keys, Namespace::DEFAULT, &cursors, beside);
+        asked.await.unwrap()
+    };
+    let known = get(&last.hash, None).await;
+    assert!(!known.cursor_lost);
+    // Of another message the member knows nothing, and that alone does not show.
+    let unknown = message_hash(&owner(&keys), Namespace::DEFAULT, b"never stored");
+    let all = get(&unknown, Some(node)).await;
+    assert_ne!(all.node, node);
+    assert_eq!((all.messages.len(), all.cursor_lost), (2, false));
+}
+
+/// All members of the account's swarm.
+async fn retrieve_members(world: &World, network: &Network, keys: &AccountKeys) -> Vec<[u8; 32]> {
+    let home = retrieve(network, keys).await.node;
+    let nodes = world.net.nodes();
+    let swarm = nodes[world.index(&home)].swarm_id;
+    let members = nodes.iter().filter(|node| node.swarm_id == swarm);
+    members.map(|node| node.ed25519).collect()
 }

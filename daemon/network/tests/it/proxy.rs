@@ -105,12 +105,19 @@ async fn a_proxy_that_goes_and_comes_back_costs_no_guard() {
 
     first.stop().await;
     // The first request finds out.
-    let failed = network.store(&owner(&keys), &[item("lost")]).await;
+    let failed = network
+        .store(isolation(), &owner(&keys), &[item("lost")])
+        .await;
     assert!(failed.is_err());
     assert_eq!(trouble(&network).await, "PROXY_UNREACHABLE");
     for _ in 0..5 {
         network.hurry();
-        assert!(network.store(&owner(&keys), &[item("lost")]).await.is_err());
+        assert!(
+            network
+                .store(isolation(), &owner(&keys), &[item("lost")])
+                .await
+                .is_err()
+        );
     }
     assert_eq!(trouble(&network).await, "PROXY_UNREACHABLE");
 

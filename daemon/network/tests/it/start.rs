@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use session_network::{
-    Cache as _, CacheRecord, ConnectionState, MemoryCache, Network, NetworkConfig, NetworkError,
-    SystemClock,
+    Cache as _, CacheRecord, Clock as _, ConnectionState, LadderStep, MemoryCache, Network,
+    NetworkConfig, NetworkError, SystemClock,
 };
 
 use crate::support::*;
@@ -44,7 +44,16 @@ async fn nodes_on_one_address_need_diversity_off() {
         status.state == ConnectionState::Disconnected
     })
     .await;
-    assert_eq!(status.last_error, Some("NO_PATH"));
+    assert_eq!(status.last_error, Some("NO_DIVERSE_PATH"));
+
+    // The user may allow it, and then it is done and said.
+    let mut config = world.config();
+    config.subnet_diversity = true;
+    config.allow_same_subnet = true;
+    let lenient = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
+    let status = connected(&lenient).await;
+    assert_eq!(status.relaxed, LadderStep::SameSubnet);
+    assert_eq!(status.relaxed.name(), Some("SAME_SUBNET"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,9 +126,9 @@ async fn a_cached_list_of_nodes_that_are_gone_leads_back_to_the_seed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_by_an_hour_does_no_harm() {
+async fn a_clock_that_is_wrong_by_an_hour_or_a_day_does_no_harm() {
     let world = World::start().await;
-    for wrong in [3_600_000, -3_600_000] {
+    for wrong in [3_600_000, -3_600_000, 86_400_000, -86_400_000] {
         let clock = Arc::new(ShiftedClock::default());
         clock.0.store(wrong, Ordering::SeqCst);
         let cache = Arc::new(MemoryCache::new());
@@ -139,9 +148,11 @@ async fn a_clock_that_is_wrong_by_an_hour_does_no_harm() {
         })
         .await;
 
-        // Set while running: nodes refuse, and that is put right within the call.
+        // Set while running: known at once, before anything is asked.
         connected(&network).await;
         clock.0.store(-wrong, Ordering::SeqCst);
+        assert!(network.now_ms().abs_diff(SystemClock.now_ms()) < 30_000);
+        assert!((network.clock_offset_ms() - wrong).abs() < 30_000);
         assert_eq!(texts(&retrieve(&network, &keys).await), ["what time is it"]);
         assert!((network.clock_offset_ms() - wrong).abs() < 30_000);
     }
@@ -165,7 +176,7 @@ async fn offline_is_a_state_and_ends_when_the_network_appears() {
     assert_eq!(status.last_error, Some("SEEDS_UNREACHABLE"));
     let keys = account();
     let error = network
-        .store(&owner(&keys), &[item("wait")])
+        .store(isolation(), &owner(&keys), &[item("wait")])
         .await
         .unwrap_err();
     assert_eq!(error, NetworkError::NoNodes);

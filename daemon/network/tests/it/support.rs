@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use session_localnet::{Localnet, Options};
 use session_network::{
-    Cache, CacheRecord, Clock, ConnectionState, MemoryCache, Network, NetworkConfig, Retrieved,
-    Status, StoreItem, SystemClock,
+    Cache, CacheRecord, Clock, ConnectionState, IsolationKey, MemoryCache, Network, NetworkConfig,
+    Retrieved, Status, StoreItem, SystemClock,
 };
 use session_protocol::storage::Namespace;
 use session_protocol::{AccountKeys, AccountSeed, Identifier};
@@ -67,12 +67,22 @@ impl World {
     }
 }
 
-/// Waits until the status is as wanted.
+/// Waits until the status is as wanted. `wanted` may ask the network for more.
 pub async fn until(network: &Network, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
-    let mut status = network.watch();
-    let reached = tokio::time::timeout(DEADLINE, status.wait_for(|status| wanted(status))).await;
+    let mut changes = network.watch();
+    let reached = tokio::time::timeout(DEADLINE, async {
+        loop {
+            // A copy: whoever holds the watch's own keeps the network from changing it.
+            let status = *changes.borrow_and_update();
+            if wanted(&status) {
+                return status;
+            }
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
     match reached {
-        Ok(status) => *status.unwrap(),
+        Ok(status) => status,
         Err(_) => panic!("{what}: {:?}", network.status()),
     }
 }
@@ -92,10 +102,14 @@ pub async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
         .expect("it never happened")
 }
 
-/// Waits for both paths.
+/// Waits until everyone who has paths has both.
 pub async fn connected(network: &Network) -> Status {
-    until(network, "two paths", |status| {
-        status.state == ConnectionState::Connected && status.path_count == 2
+    until(network, "two paths for everyone", |status| {
+        let mut users = HashMap::new();
+        for path in network.paths() {
+            *users.entry(path.isolation).or_insert(0) += 1;
+        }
+        status.state == ConnectionState::Connected && users.values().all(|count| *count == 2)
     })
     .await
 }
@@ -105,6 +119,11 @@ pub fn account() -> AccountKeys {
     AccountKeys::from_seed(&AccountSeed::generate(&mut rand_core::UnwrapErr(
         getrandom::SysRng,
     )))
+}
+
+/// The key of the tests' only user.
+pub fn isolation() -> IsolationKey {
+    IsolationKey::new("account", "test")
 }
 
 pub fn owner(keys: &AccountKeys) -> Identifier {
@@ -121,14 +140,17 @@ pub fn item(text: &str) -> StoreItem {
 
 /// Stores one message and says how many members signed.
 pub async fn store(network: &Network, keys: &AccountKeys, text: &str) -> usize {
-    let mut receipts = network.store(&owner(keys), &[item(text)]).await.unwrap();
+    let mut receipts = network
+        .store(isolation(), &owner(keys), &[item(text)])
+        .await
+        .unwrap();
     receipts.pop().unwrap().unwrap().confirmed.len()
 }
 
 /// Retrieves without cursors.
 pub async fn retrieve(network: &Network, keys: &AccountKeys) -> Retrieved {
     network
-        .retrieve(keys, Namespace::DEFAULT, &HashMap::new())
+        .retrieve(isolation(), keys, Namespace::DEFAULT, &HashMap::new(), None)
         .await
         .unwrap()
 }

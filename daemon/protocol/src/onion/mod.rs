@@ -12,4 +12,6 @@ pub mod v4;
 
 pub use answer::{AnswerError, NodeAnswer, ReplyKey};
 pub use layer::{EncType, LayerError, LayerKey};
-pub use request::{BuildError, Destination, Hop, OnionRequest, ServerDestination, build};
+pub use request::{
+    BuildError, Destination, Hop, OnionRequest, ServerDestination, build, build_for_guard,
+};

@@ -103,8 +103,31 @@ struct Outer<'a> {
 /// Control data of the innermost frame for a service node.
 const NODE_CONTROL: &[u8] = br#"{"headers":""}"#;
 
+/// Builds a request to a guard itself, which therefore sees who asks: nothing about an account belongs into it.
+pub fn build_for_guard<R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    enc_type: EncType,
+    guard: &Hop,
+    payload: &[u8],
+) -> Result<OnionRequest, BuildError> {
+    wrap(rng, enc_type, &[], &Destination::Node(*guard), payload)
+}
+
 /// Builds a request that travels along `path`, the guard first, to `destination`.
 pub fn build<R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    enc_type: EncType,
+    path: &[Hop],
+    destination: &Destination,
+    payload: &[u8],
+) -> Result<OnionRequest, BuildError> {
+    if path.is_empty() {
+        return Err(BuildError::EmptyPath);
+    }
+    wrap(rng, enc_type, path, destination, payload)
+}
+
+fn wrap<R: CryptoRng + ?Sized>(
     rng: &mut R,
     enc_type: EncType,
     path: &[Hop],
@@ -149,9 +172,6 @@ pub fn build<R: CryptoRng + ?Sized>(
         let plaintext = frame::encode(&layer.ciphertext, &control)?;
         (layer, _) = encrypt(rng, enc_type, &hop.x25519, &plaintext)?;
         next = Control::Relay(hop.ed25519);
-    }
-    if path.is_empty() {
-        return Err(BuildError::EmptyPath);
     }
     let outer = Outer {
         enc_type: name,
