@@ -316,7 +316,10 @@ mod tests {
             ("socket = 1", "give a text in quotes"),
             ("full = 'true'", "without quotes"),
             ("[vault]\nkind = 'keyring'", "give a text in quotes"),
-            ("vault = 'paper'", "give one of keyring, passphrase"),
+            (
+                "vault = 'paper'",
+                "give one of keyring, passphrase, credential",
+            ),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");

@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "vault",
         variable: "SESSIOND_VAULT",
-        kind: Kind::Choice(&["keyring", "passphrase"]),
+        kind: Kind::Choice(&["keyring", "passphrase", "credential"]),
         user: User::Agent,
         default: "keyring",
         help: "where the keys are kept while the agent does not run",
