@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memchr::memmem::Finder;
-use sessiond_client::{Update, v1};
+use sessiond_client::v1;
 use tonic::Code;
 
 use crate::at_rest::{Secrets, keys_of};
@@ -122,8 +122,11 @@ async fn locked_is_deaf() {
     b.send_stored(&a_id, "before").await;
     let before = a.until_messages(&b_id, 1).await;
 
-    let mut stream = a.client().events(v1::SubscribeRequest::default());
-    assert!(matches!(stream.next().await, Some(Ok(Update::Ready(_)))));
+    // As the API says it; the client library waits for the account instead.
+    let mut events = a.client().event_log();
+    let stream = events.subscribe(v1::SubscribeRequest::default()).await;
+    let mut stream = stream.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some());
     // Whoever knocks while the agent begins anew is let in.
     let knocking = Arc::new(AtomicBool::new(true));
     let (socket, go_on) = (a.socket(), Arc::clone(&knocking));
@@ -143,13 +146,14 @@ async fn locked_is_deaf() {
     knocking.store(false, Ordering::Relaxed);
     println!("{} connections while locking", knocks.join().unwrap());
     let end = loop {
-        match stream.next().await.expect("a reason for the end") {
-            Ok(Update::Event(_)) => {}
-            Ok(other) => panic!("{other:?}"),
-            Err(error) => break error,
+        match stream.message().await {
+            Ok(event) => assert!(event.is_some(), "a reason for the end"),
+            Err(status) => break status,
         }
     };
-    assert_refused(Err::<(), _>(end), Code::FailedPrecondition, "LOCKED");
+    assert_eq!(end.code(), Code::FailedPrecondition);
+    let details = String::from_utf8_lossy(end.details()).into_owned();
+    assert!(details.contains("LOCKED"), "{details}");
 
     let info = a.info().await;
     assert_eq!(

@@ -16,7 +16,7 @@ use crate::harness::{Agent, Localnet, run};
 /// What every Linux system calls nobody.
 const NOBODY: &str = "65534";
 
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "grpc.health.v1.Health",
     "sessiond.v1.AccountService",
     "sessiond.v1.ConversationService",
@@ -24,6 +24,7 @@ const SERVICES: [&str; 7] = [
     "sessiond.v1.EventService",
     "sessiond.v1.MessageService",
     "sessiond.v1.NetworkService",
+    "sessiond.v1.SettingsService",
 ];
 
 async fn channel(agent: &Agent) -> Channel {
