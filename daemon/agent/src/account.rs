@@ -27,6 +27,8 @@ use crate::vault::VaultRecord;
 const TTL_MS: i64 = 14 * 86_400_000;
 /// Between two rounds of clearing out what is kept for a limited time.
 const PRUNE: Duration = Duration::from_secs(3600);
+/// Longest the writer may take over what it has.
+const WRITER: Duration = Duration::from_secs(60);
 /// Longest any part of closing may take.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,19 @@ impl Account {
             stop: stop_sender,
             tasks,
         }))
+    }
+
+    /// Name of a task that does not turn its loop any more. The writer is asked for a sign of life.
+    pub async fn stalled(&self) -> Option<&'static str> {
+        let alive = self
+            .context
+            .db
+            .writer()
+            .call(|_| Box::pin(async { Ok(()) }));
+        match tokio::time::timeout(WRITER, alive).await {
+            Ok(_) => self.context.progress.beats.stalled(),
+            Err(_) => Some("writer"),
+        }
     }
 
     /// Random name of its files and its vault entry.

@@ -201,6 +201,14 @@ impl Agent {
         &self.network
     }
 
+    /// Name of a task that does not turn its loop any more.
+    pub async fn stalled(&self) -> Option<&'static str> {
+        match self.state().await {
+            State::Ready(account) => account.stalled().await,
+            _ => None,
+        }
+    }
+
     /// When it started, ms.
     pub fn started_ms(&self) -> i64 {
         self.started_ms

@@ -13,6 +13,8 @@ use crate::agent::{Agent, Options};
 use crate::api::{Api, server};
 use crate::platform;
 use crate::platform::listener::{Listener, Origin};
+use crate::platform::supervisor;
+use crate::service::ServiceCommand;
 use crate::vault::Vaults;
 
 pub use crate::vault::VaultKind;
@@ -35,6 +37,9 @@ const AFTER_HELP: &str = "sessiond holds one Session account and serves it to lo
 pub enum Command {
     /// Run the agent in the foreground
     Run(RunArgs),
+    /// Install, remove or look at the service that runs the agent
+    #[command(subcommand)]
+    Service(ServiceCommand),
 }
 
 /// How to run.
@@ -151,7 +156,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let agent = Agent::start(options).await?;
     let listener = match handed_over {
         Some(listener) => Ok(listener),
-        None => Listener::bind(&socket).with_context(|| format!("socket {}", socket.display())),
+        None => listener(&socket).with_context(|| format!("socket {}", socket.display())),
     };
     let outcome = match &listener {
         Ok(listener) => serve(&agent, listener, &socket).await,
@@ -171,6 +176,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tracing::warn!(%error, "the socket stays behind");
     }
     outcome
+}
+
+/// The socket that the service manager made, else one of ours.
+fn listener(socket: &std::path::Path) -> std::io::Result<Listener> {
+    match Listener::from_manager()? {
+        Some(listener) => Ok(listener),
+        None => Listener::bind(socket),
+    }
 }
 
 /// Executes this program in place of itself, with the same arguments. Returns only when that fails.
@@ -199,22 +212,38 @@ async fn serve(
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let acceptor = listener.acceptor()?;
     tracing::info!(socket = %socket.display(), "ready");
+    supervisor::ready("answers on its socket");
+    let feeding = tokio::spawn(supervisor::feed(std::sync::Arc::clone(agent)));
     let stopper = std::sync::Arc::clone(agent);
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // Settings live in the database and count at once; what a person wants by a reload is a fresh look
+                // at the network.
+                _ = hangup.recv() => {
+                    supervisor::reloading();
+                    stopper.network().disturbed();
+                    supervisor::ready("answers on its socket");
+                }
+            }
         }
         tracing::info!("stopping");
+        supervisor::stopping();
         stopper.request_stop();
     });
-    server::serve(
-        listener.acceptor()?,
+    let served = server::serve(
+        acceptor,
         Api::new(std::sync::Arc::clone(agent)),
         agent.stop_signal(),
     )
-    .await
+    .await;
+    feeding.abort();
+    served
 }
 
 /// Logs to standard error: info by default, third-party crates at warn.

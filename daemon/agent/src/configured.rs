@@ -103,7 +103,9 @@ mod tests {
             found.map(|(_, value)| OsString::from(value))
         };
         let args = with_file(args.collect(), variable, &config(file));
-        let Command::Run(args) = Cli::try_parse_from(args).unwrap().command;
+        let Command::Run(args) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("run")
+        };
         args
     }
 

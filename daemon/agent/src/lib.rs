@@ -8,6 +8,7 @@
 pub mod account;
 pub mod agent;
 pub mod api;
+pub mod beats;
 pub mod cli;
 pub mod configured;
 pub mod convert;
@@ -15,6 +16,7 @@ pub mod disturbance;
 pub mod events;
 pub mod platform;
 pub mod random;
+pub mod service;
 pub mod store;
 pub mod sync;
 pub mod time;

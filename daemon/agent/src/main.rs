@@ -3,11 +3,20 @@
 use std::process::ExitCode;
 
 use sessiond::cli::{self, Command};
-use sessiond::configured;
+use sessiond::{configured, service};
 
 fn main() -> ExitCode {
     let cli = configured::parse();
     cli::init_logging();
+    let args = match cli.command {
+        Command::Run(args) => args,
+        Command::Service(command) => {
+            return service::run(command).unwrap_or_else(|error| {
+                eprintln!("sessiond: {error:#}");
+                ExitCode::FAILURE
+            });
+        }
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -15,7 +24,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let Command::Run(args) = cli.command;
     let outcome = runtime.block_on(cli::run(args));
     // A vault that hangs must not hold the process.
     runtime.shutdown_background();

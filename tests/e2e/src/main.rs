@@ -43,7 +43,9 @@ fn main() -> ExitCode {
 
 /// As the agent's own `main`.
 fn agent() -> anyhow::Result<()> {
-    let sessiond::cli::Command::Run(args) = sessiond::configured::parse().command;
+    let sessiond::cli::Command::Run(args) = sessiond::configured::parse().command else {
+        anyhow::bail!("only `run` is tested here");
+    };
     sessiond::cli::init_logging();
     end_with_stdin();
     let runtime = tokio::runtime::Runtime::new()?;

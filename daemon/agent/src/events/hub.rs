@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sessiond_proto::v1;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,6 +18,8 @@ use crate::sync::signal::Signal;
 
 /// Events kept for live streams that fall behind; one that falls further behind reads pages instead.
 const LIVE: usize = 1_024;
+/// Longest one turn may take: nothing in it waits for the network or for a reader.
+const TURN: Duration = Duration::from_secs(120);
 /// Events read at once.
 pub(super) const PAGE: i64 = 200;
 
@@ -114,9 +117,12 @@ impl Hub {
 
     async fn follow(self: Arc<Self>, mut position: i64, mut signals: broadcast::Receiver<Signal>) {
         let mut committed = self.context.db.committed();
+        let beat = self.context.progress.beats.register("events", TURN);
         loop {
+            beat.turn();
             tokio::select! {
                 () = self.context.stopped() => break,
+                () = beat.idle() => continue,
                 signal = signals.recv() => {
                     match signal {
                         Ok(signal) => drop(self.live.send(Live {

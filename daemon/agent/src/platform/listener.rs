@@ -74,6 +74,16 @@ impl Listener {
         Self::from_fd(fd, origin).map(Some)
     }
 
+    /// The first socket that a service manager handed over (`LISTEN_FDS`); `None` when there is none. It is used as it
+    /// is: not probed, its mode not changed, never unlinked. To be called once, and not after [`Listener::handed_over`]
+    /// gave one: the variables stay over an execution.
+    pub fn from_manager() -> io::Result<Option<Self>> {
+        match sd_notify::listen_fds()?.next() {
+            Some(fd) => Self::from_fd(fd, Origin::Inherited).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Takes a listening socket that this process was started with. Nothing else in the process may own it.
     #[allow(unsafe_code)] // the standard library has no safe way from a number to a descriptor
     fn from_fd(fd: RawFd, origin: Origin) -> io::Result<Self> {

@@ -3,6 +3,7 @@
 //! macOS has never been compiled here.
 
 pub mod listener;
+pub mod supervisor;
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -11,6 +11,8 @@ use crate::store::{StoreError, expiry};
 
 /// Longest sleep: the clock may be corrected meanwhile.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Longest one turn may take.
+const TURN: Duration = Duration::from_secs(300);
 /// Messages removed in one transaction.
 const SWEEP: i64 = 500;
 /// A stored copy's lifetime is the timer when it began this close to the sent timestamp, ms.
@@ -58,7 +60,9 @@ pub async fn sweep(context: &Context) -> Result<(), StoreError> {
 /// Sleeps until the next deadline, again and again, until the agent stops.
 pub async fn run(context: Context) {
     let mut committed = context.db.committed();
+    let beat = context.progress.beats.register("expiry", TURN);
     loop {
+        beat.turn();
         committed.mark_unchanged();
         let pause = match next(&context).await {
             Ok(Some(at)) => Duration::from_millis(

@@ -14,6 +14,7 @@ use session_network::{IsolationKey, Network};
 use session_protocol::{AccountId, AccountKeys};
 use tokio::sync::{Notify, watch};
 
+use crate::beats::Beats;
 use crate::store::AccountDb;
 
 /// What all parts of one account's synchronisation share. Cheap to clone.
@@ -42,6 +43,8 @@ pub struct Context {
 pub struct Progress {
     last_poll_ms: AtomicI64,
     last_activity_ms: AtomicI64,
+    /// Whether the tasks turn their loops.
+    pub beats: Beats,
 }
 
 impl Progress {
@@ -51,6 +54,7 @@ impl Progress {
     }
 
     fn polled(&self, now_ms: i64) {
+        self.beats.turned(poller::TASK);
         self.last_poll_ms.store(now_ms, Ordering::Relaxed);
     }
 

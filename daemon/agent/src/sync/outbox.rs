@@ -34,6 +34,10 @@ const FIRST_PAUSE_MS: i64 = 5_000;
 const LAST_PAUSE_MS: i64 = 300_000;
 /// Pause while there is no path. A path that comes up ends it.
 const NO_PATH_PAUSE_MS: i64 = 30_000;
+/// Name among the agent's tasks.
+const TASK: &str = "outbox";
+/// Longest one batch may take: its requests have deadlines.
+const TURN: Duration = Duration::from_secs(300);
 /// Items looked at in one round.
 const ROUND: i64 = 400;
 /// Swarms stored to at the same time.
@@ -47,7 +51,9 @@ pub async fn run(context: Context) {
     if had_path {
         hurry(&context).await;
     }
+    let beat = context.progress.beats.register(TASK, TURN);
     loop {
+        beat.turn();
         let pause = match round(&context).await {
             Ok(pause) => pause,
             Err(error) => {
@@ -59,6 +65,7 @@ pub async fn run(context: Context) {
             () = context.stopped() => break,
             () = context.outbox_filled.notified() => {}
             () = tokio::time::sleep(pause) => {}
+            () = beat.idle() => {}
             Ok(()) = status.changed() => {
                 let has_path = status.borrow_and_update().path_count > 0;
                 if has_path && !had_path {
@@ -85,6 +92,7 @@ async fn hurry(context: &Context) {
 async fn round(context: &Context) -> Result<Duration, StoreError> {
     seal_all(context).await?;
     loop {
+        context.progress.beats.turned(TASK);
         let now_ms = context.now_ms();
         let due = {
             let mut connection = context.db.readers().acquire().await?;

@@ -75,12 +75,19 @@ impl Poller {
     }
 }
 
+/// Name among the agent's tasks.
+pub(super) const TASK: &str = "poller";
+/// Longest one page may take: its requests have deadlines, and its commit does not depend on the network.
+const TURN: Duration = Duration::from_secs(300);
+
 async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
     let mut status = context.network.watch();
     // The first poll follows the start, or the first path.
     let mut first = status.borrow_and_update().path_count > 0;
     let mut polls: u32 = 0;
+    let beat = context.progress.beats.register(TASK, TURN);
     loop {
+        beat.turn();
         let mut asked = Vec::new();
         tokio::select! {
             biased;
