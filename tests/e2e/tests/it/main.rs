@@ -8,6 +8,7 @@
 mod harness;
 
 mod at_rest;
+mod conformance;
 mod converse;
 mod ctl;
 mod delete;
