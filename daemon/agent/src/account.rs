@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use session_network::{IsolationKey, Network};
 use session_protocol::{AccountId, AccountKeys, blake2b, content};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::events::{Cursor, EndReason, Hub};
@@ -18,7 +18,6 @@ use crate::store::outbox::{self, NewItem, Purpose};
 use crate::store::tokens::{self, Earlier};
 use crate::store::{AccountDb, Meta, StoreError, conversations, delivery, events, received};
 use crate::sync::poller::Poller;
-use crate::sync::signal::Signals;
 use crate::sync::{self, Context};
 use crate::time::to_db;
 use crate::vault::VaultRecord;
@@ -64,16 +63,9 @@ impl Account {
         let (stop_sender, stop) = watch::channel(false);
         let path = AccountDb::path(dir, handle);
         let db = AccountDb::open(&path, &record.database_key, network.name(), stop.clone()).await?;
-        let context = Context {
-            keys: Arc::new(AccountKeys::from_seed(&record.seed)),
-            db: Arc::new(db),
-            network,
-            isolation: IsolationKey::new("account", handle),
-            outbox_filled: Arc::new(Notify::new()),
-            progress: Arc::default(),
-            signals: Signals::default(),
-            stop,
-        };
+        let keys = AccountKeys::from_seed(&record.seed);
+        let isolation = IsolationKey::new("account", handle);
+        let context = Context::new(keys, db, network, isolation, stop);
         if context.db.meta().account_id != context.account_id().to_string() {
             return Err(StoreError::WrongKey);
         }
@@ -82,10 +74,14 @@ impl Account {
         let (hub, tail) = Hub::spawn(context.clone()).await?;
         let (poller, polling) = Poller::spawn(context.clone());
         let sending = tokio::spawn(sync::outbox::run(context.clone()));
+        let deleting = tokio::spawn(sync::deletions::run(context.clone()));
+        let retrying = tokio::spawn(retry(context.clone()));
         let expiring = tokio::spawn(sync::expiry::run(context.clone()));
         let pruning = tokio::spawn(prune(context.clone()));
         let following = tokio::spawn(follow(agent_stop, stop_sender.clone()));
-        let tasks = Mutex::new(vec![tail, polling, sending, expiring, pruning, following]);
+        let tasks = Mutex::new(vec![
+            tail, polling, sending, deleting, retrying, expiring, pruning, following,
+        ]);
         Ok(Arc::new(Self {
             handle: handle.to_owned(),
             context,
@@ -349,6 +345,16 @@ async fn accept(
     .await?;
     let row = messages::get(connection, &added.public_id, network_now).await?;
     Ok((row.ok_or(sqlx::Error::RowNotFound)?, cursor_seq))
+}
+
+/// Tries again, once, what an earlier version could not read.
+async fn retry(context: Context) {
+    tokio::select! {
+        () = context.stopped() => {}
+        retried = sync::receive::retry_quarantine(&context) => if let Err(error) = retried {
+            tracing::warn!(%error, "what was put aside could not be tried again");
+        }
+    }
 }
 
 /// Clears out, every hour, what is kept for a limited time.

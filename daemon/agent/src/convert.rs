@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use session_protocol::content;
 use sessiond_proto::v1;
 use sqlx::SqliteConnection;
 
@@ -37,7 +38,7 @@ pub fn message(row: &MessageRow) -> v1::Message {
         send_state: enumeration(row.send_state),
         sync_state: enumeration(row.sync_state),
         failure_reason: row.failure.clone(),
-        content: Some(content(row)),
+        content: Some(said(row)),
         attachments: row.attachments.iter().map(attachment).collect(),
         expire_time: row.expires_at.and_then(timestamp),
         read: row.read,
@@ -56,7 +57,7 @@ pub fn message(row: &MessageRow) -> v1::Message {
     }
 }
 
-fn content(row: &MessageRow) -> v1::message::Content {
+fn said(row: &MessageRow) -> v1::message::Content {
     use v1::message::Content;
     if row.deleted {
         return Content::Deleted(v1::DeletedContent {});
@@ -107,18 +108,13 @@ fn content(row: &MessageRow) -> v1::message::Content {
     }
 }
 
-/// Account IDs after an "@", each once, in the order of the text.
+/// Account IDs that a text mentions, each once, in its order.
 fn mentions(body: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for (at, _) in body.match_indices('@') {
-        if let Some(id) = body.get(at + 1..at + 67)
-            && matches!(id.get(..2), Some("05" | "15" | "25"))
-            && id.bytes().all(|byte| byte.is_ascii_hexdigit())
-        {
-            let id = id.to_ascii_lowercase();
-            if !found.contains(&id) {
-                found.push(id);
-            }
+    for mention in content::mentions(body) {
+        let id = mention.id.to_string();
+        if !found.contains(&id) {
+            found.push(id);
         }
     }
     found

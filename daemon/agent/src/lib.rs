@@ -6,6 +6,7 @@
 //! once and stores until a swarm member signed for it. Facts: design.md.
 
 pub mod account;
+pub mod actions;
 pub mod agent;
 pub mod api;
 pub mod beats;

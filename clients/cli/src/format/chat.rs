@@ -130,7 +130,6 @@ fn call(state: CallState) -> &'static str {
         CallState::MissedNeedsPermission => "missed call from somebody not accepted",
         CallState::AnsweredElsewhere => "call answered on another device",
         CallState::EndedElsewhere => "call ended on another device",
-        CallState::Outgoing => "call from another device",
     }
 }
 

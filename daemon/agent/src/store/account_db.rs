@@ -182,7 +182,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "initial",
@@ -197,6 +197,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "search",
         include_str!("../../migrations/account/0003_search.sql"),
+    ),
+    (
+        4,
+        "lookups",
+        include_str!("../../migrations/account/0004_lookups.sql"),
     ),
 ];
 

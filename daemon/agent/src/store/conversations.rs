@@ -10,6 +10,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::StoreError;
 use super::events::{self, NewEvent};
+use super::timers;
 use crate::random::opaque_id;
 
 /// Values of column `kind`: those of the API's `ConversationKind`.
@@ -371,7 +372,8 @@ impl Edit {
     }
 }
 
-/// Writes changed conversations with one statement and an event each.
+/// Writes changed conversations with one statement and an event each. Where the read position moves on, timers of
+/// messages that disappear after reading start.
 pub async fn save(
     connection: &mut SqliteConnection,
     edits: Vec<Edit>,
@@ -454,11 +456,17 @@ pub async fn save(
             edit.row.last_activity_ms = found.try_get(4)?;
         }
     }
-    let log: Vec<NewEvent> = edits
+    let read: Vec<(i64, i64)> = edits
+        .iter()
+        .filter(|edit| edit.row.last_read_ms > edit.before.last_read_ms)
+        .map(|edit| (edit.row.id, edit.row.last_read_ms))
+        .collect();
+    let mut log = timers::start_on_read(&mut *connection, &read, now_ms).await?;
+    let changes = edits
         .iter()
         .map(|edit| (edit, edit.fields()))
         .filter(|(_, fields)| !fields.is_empty())
-        .map(|(edit, fields)| NewEvent::conversation_changed(&edit.row.public_id, &fields))
-        .collect();
+        .map(|(edit, fields)| NewEvent::conversation_changed(&edit.row.public_id, &fields));
+    log.extend(changes);
     events::append(connection, &log, now_ms).await
 }

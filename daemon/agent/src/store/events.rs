@@ -71,6 +71,11 @@ impl NewEvent {
         Self::new(kind::CONVERSATION_ADDED, conversation, "", &[])
     }
 
+    /// A conversation is gone.
+    pub fn conversation_removed(conversation: &str) -> Self {
+        Self::new(kind::CONVERSATION_REMOVED, conversation, "", &[])
+    }
+
     /// Fields of a conversation changed.
     pub fn conversation_changed(conversation: &str, fields: &[&str]) -> Self {
         Self::new(kind::CONVERSATION_CHANGED, conversation, "", fields)
@@ -104,28 +109,30 @@ pub struct EventRow {
     pub created_ms: i64,
 }
 
-/// Writes events with one statement, in this order.
+/// Rows that one statement takes.
+const ROWS: usize = 5_000;
+
+/// Writes events in this order.
 pub async fn append(
     connection: &mut SqliteConnection,
     events: &[NewEvent],
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    if events.is_empty() {
-        return Ok(());
+    for some in events.chunks(ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO event (kind, conversation, message, fields, created_ms) ",
+        );
+        query.push_values(some, |mut values, event| {
+            values
+                .push_bind(event.kind)
+                .push_bind(event.conversation.clone());
+            values
+                .push_bind(event.message.clone())
+                .push_bind(event.fields.clone())
+                .push_bind(now_ms);
+        });
+        query.build().execute(&mut *connection).await?;
     }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO event (kind, conversation, message, fields, created_ms) ",
-    );
-    query.push_values(events, |mut values, event| {
-        values
-            .push_bind(event.kind)
-            .push_bind(event.conversation.clone());
-        values
-            .push_bind(event.message.clone())
-            .push_bind(event.fields.clone())
-            .push_bind(now_ms);
-    });
-    query.build().execute(connection).await?;
     Ok(())
 }
 

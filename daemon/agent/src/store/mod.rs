@@ -6,6 +6,7 @@
 //! Facts: design.md "Storage", environment notes on sqlx and SQLCipher.
 
 pub mod account_db;
+pub mod control;
 pub mod conversations;
 pub mod daemon_db;
 pub mod delivery;
@@ -13,12 +14,16 @@ pub mod details;
 pub mod entries;
 pub mod events;
 pub mod expiry;
+pub mod gaps;
 pub mod messages;
 pub mod outbox;
 pub mod received;
 pub mod schema;
 pub mod search;
 pub mod settings;
+pub mod swarm_deletions;
+pub mod targets;
+pub mod timers;
 mod tokenizer;
 pub mod tokens;
 pub mod words;

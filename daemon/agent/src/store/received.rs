@@ -15,6 +15,9 @@ const RETENTION_MS: i64 = 30 * 86_400_000;
 /// Most bytes in the quarantine; the oldest entries go first.
 const QUARANTINE_BYTES: i64 = 16 * 1024 * 1024;
 
+/// Which version puts something aside: a later one tries again.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Where something was read from.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -145,14 +148,17 @@ pub async fn quarantine(
         return Ok(());
     }
     let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO quarantine (swarm, namespace, hash, reason, data, received_ms) ",
+        "INSERT INTO quarantine (swarm, namespace, hash, reason, data, received_ms, version) ",
     );
     query.push_values(entries, |mut values, entry| {
         values
             .push_bind(place.swarm.clone())
             .push_bind(i64::from(place.namespace.0));
         values.push_bind(entry.hash.clone()).push_bind(entry.reason);
-        values.push_bind(entry.data.clone()).push_bind(now_ms);
+        values
+            .push_bind(entry.data.clone())
+            .push_bind(now_ms)
+            .push_bind(VERSION);
     });
     query.build().execute(&mut *connection).await?;
     sqlx::query(
@@ -164,6 +170,65 @@ pub async fn quarantine(
     .bind(QUARANTINE_BYTES)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Something that an earlier version put aside.
+pub struct Older {
+    /// Its hash in the swarm.
+    pub hash: String,
+    /// As it was stored.
+    pub data: Vec<u8>,
+    /// When it came, ms.
+    pub received_ms: i64,
+}
+
+/// The oldest things that another version put aside.
+pub async fn put_aside_by_others(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    limit: i64,
+) -> Result<Vec<Older>, StoreError> {
+    let rows = sqlx::query_as::<_, (String, Vec<u8>, i64)>(
+        "SELECT hash, data, received_ms FROM quarantine
+         WHERE swarm = ? AND namespace = ? AND version <> ? ORDER BY id LIMIT ?",
+    )
+    .bind(&place.swarm)
+    .bind(i64::from(place.namespace.0))
+    .bind(VERSION)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(hash, data, received_ms)| Older {
+            hash,
+            data,
+            received_ms,
+        })
+        .collect())
+}
+
+/// Takes out what another version put aside and this one has looked at.
+pub async fn release(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    hashes: &[(&str, i64)],
+) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM quarantine WHERE swarm = ");
+    query
+        .push_bind(place.swarm.clone())
+        .push(" AND namespace = ")
+        .push_bind(i64::from(place.namespace.0))
+        .push(" AND version <> ")
+        .push_bind(VERSION)
+        .push(" AND hash IN (");
+    let mut list = query.separated(", ");
+    for (hash, _) in hashes {
+        list.push_bind((*hash).to_owned());
+    }
+    query.push(")");
+    query.build().execute(connection).await?;
     Ok(())
 }
 

@@ -1,8 +1,13 @@
-//! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] judges and applies, [`outbox`] stores,
-//! [`expiry`] lets go what disappears, [`signal`] passes on what only lives for a moment.
+//! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] has units opened and judged ([`judge`]) and
+//! applied ([`apply`]), [`outbox`] stores, [`deletions`] deletes, [`expiry`] lets go what disappears, [`signal`] passes
+//! on what only lives for a moment. Nothing is pushed to namespaces 2 to 5.
 
+pub mod apply;
+pub mod deletions;
 pub mod expiry;
+pub mod judge;
 pub mod outbox;
+pub mod pending;
 pub mod poller;
 pub mod receive;
 pub mod signal;
@@ -34,6 +39,10 @@ pub struct Context {
     pub progress: Arc<Progress>,
     /// Typing and calls, for whoever listens now.
     pub signals: signal::Signals,
+    /// Reactions whose message is not here yet.
+    pub pending: pending::PendingReactions,
+    /// Copies in the own swarm shall go.
+    pub deletions_filled: Arc<Notify>,
     /// Turns true when the agent stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -45,6 +54,7 @@ pub struct Progress {
     last_activity_ms: AtomicI64,
     /// Whether the tasks turn their loops.
     pub beats: Beats,
+    covered_ms: AtomicI64,
 }
 
 impl Progress {
@@ -58,6 +68,15 @@ impl Progress {
         self.last_poll_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    /// When it was last written down that everything stored so far is read, ms; 0: not since the start.
+    fn covered_ms(&self) -> i64 {
+        self.covered_ms.load(Ordering::Relaxed)
+    }
+
+    fn covered(&self, now_ms: i64) {
+        self.covered_ms.store(now_ms, Ordering::Relaxed);
+    }
+
     /// Somebody wrote or was written to: poll more often for a while.
     pub fn active(&self, now_ms: i64) {
         self.last_activity_ms.fetch_max(now_ms, Ordering::Relaxed);
@@ -69,6 +88,28 @@ impl Progress {
 }
 
 impl Context {
+    /// For an account whose database is open.
+    pub fn new(
+        keys: AccountKeys,
+        db: AccountDb,
+        network: Network,
+        isolation: IsolationKey,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            keys: Arc::new(keys),
+            db: Arc::new(db),
+            network,
+            isolation,
+            outbox_filled: Arc::default(),
+            progress: Arc::default(),
+            signals: signal::Signals::default(),
+            pending: pending::PendingReactions::default(),
+            deletions_filled: Arc::default(),
+            stop,
+        }
+    }
+
     /// Account ID.
     pub fn account_id(&self) -> AccountId {
         self.keys.account_id()

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -17,11 +18,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::receive::{self, UNIT, Unit};
 use super::{Context, Progress};
 use crate::store::StoreError;
+use crate::store::gaps;
 use crate::store::received::{self, Place};
 use crate::time::to_db;
 
 /// Requests to poll at once that may wait; more are answered by the poll under way.
 const REQUESTS: usize = 64;
+
+/// How often it is written down that everything stored so far is read, ms.
+const COVER_MS: i64 = 600_000;
 
 /// Pages read in one poll at most, so that stopping never waits for a whole backlog.
 const PAGES: usize = 500;
@@ -150,6 +155,7 @@ async fn poll(context: &Context, second: bool) -> Result<Polled, PollError> {
             .map_err(StoreError::from)?;
         received::cursors(&mut connection, &place, context.now_ms()).await?
     };
+    let complete = Arc::new(AtomicBool::new(false));
     let reading = Reading {
         context: context.clone(),
         place,
@@ -158,9 +164,13 @@ async fn poll(context: &Context, second: bool) -> Result<Polled, PollError> {
         second,
         beside: None,
         units: VecDeque::new(),
+        complete: Arc::clone(&complete),
     };
     let units = stream::try_unfold(reading, Reading::next);
     let new_messages = receive::apply_all(context, units).await?;
+    if complete.load(Ordering::Relaxed) {
+        cover(context).await?;
+    }
     let at_ms = context.now_ms();
     if new_messages > 0 {
         context.progress.active(at_ms);
@@ -184,6 +194,8 @@ struct Reading {
     /// The member read before, once it is another's turn.
     beside: Option<[u8; 32]>,
     units: VecDeque<Unit>,
+    /// The member has nothing more.
+    complete: Arc<AtomicBool>,
 }
 
 impl Reading {
@@ -209,6 +221,7 @@ impl Reading {
             self.second |= page.cursor_lost;
             let mut messages = page.messages;
             let more = page.more && !messages.is_empty();
+            self.complete.store(!more, Ordering::Relaxed);
             self.pages = match (more, self.beside) {
                 (true, _) => self.pages - 1,
                 (false, None) if self.second => {
@@ -233,4 +246,23 @@ impl Reading {
         }
         Ok(self.units.pop_front().map(|unit| (unit, self)))
     }
+}
+
+/// Everything stored so far is read. What may be missing before is written down as a gap.
+async fn cover(context: &Context) -> Result<(), StoreError> {
+    let now_ms = context.now_ms();
+    let written_ms = context.progress.covered_ms();
+    if written_ms > 0 && now_ms.saturating_sub(written_ms) < COVER_MS {
+        return Ok(());
+    }
+    let gap = context
+        .db
+        .writer()
+        .unit(move |connection| Box::pin(gaps::cover(connection, now_ms)))
+        .await?;
+    if gap {
+        tracing::warn!("messages may be missing: the agent was away for longer than they are kept");
+    }
+    context.progress.covered(now_ms);
+    Ok(())
 }

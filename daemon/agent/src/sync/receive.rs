@@ -1,16 +1,13 @@
 //! From a swarm member's answer to the database.
 //!
-//! One answer is one unit; the next ones are opened while one is committed. Its messages are opened in parallel on the
-//! blocking pool, judged in the node's order, and
-//! applied with multi-row statements, together with cursor, tombstones and events, in one transaction: no statement
-//! runs per message. A unit that cannot be committed is halved until the message at fault stands alone; that one goes
-//! to the quarantine and the cursor moves on.
+//! One answer is one unit. Its messages are opened and judged in parallel on the blocking pool ([`super::judge`]), the
+//! next units while one is committed, and applied in the node's order with multi-row statements, together with cursor,
+//! tombstones and events, in one transaction ([`super::apply`]): no statement runs per message. A unit that cannot be
+//! committed is halved until the message at fault stands alone; that one goes to the quarantine and the cursor moves on.
 //!
-//! Rules of messages.md 5 and 11 applied here: framing and authentication, sync target only from oneself, duplicates by
-//! hash and by (sender, timestamp), which kinds create a conversation. Not applied yet: blocking, requests, settings,
-//! and everything that belongs to kinds other than text. A message with a disappearing timer keeps its fields.
+//! What is in the quarantine is tried again once by every later version.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,19 +15,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::TryReadyChunksError;
 use futures_util::{Stream, TryStreamExt as _};
 use session_network::StoredMessage;
-use session_protocol::content::{self, ContentError, ExpirationMode, Kind, Place as Timers};
 use session_protocol::storage::Namespace;
-use session_protocol::{AccountId, AccountKeys, envelope};
-use sqlx::SqliteConnection;
+use session_protocol::{AccountId, AccountKeys};
 
-use super::{Context, expiry};
-use crate::random::message_id;
-use crate::store::conversations::{self, Edit};
-use crate::store::delivery::{self, Arrival};
-use crate::store::entries::{self, NewMessage};
-use crate::store::events::{self, NewEvent};
-use crate::store::messages;
-use crate::store::received::{self, Place, Quarantined};
+use super::Context;
+use super::apply::{self, Batch, Item, NodeCursor, Outcome};
+use super::judge::{Judged, judge};
+use super::pending::Pending;
+use crate::store::received::{self, Place};
 use crate::store::{AccountDb, StoreError};
 use crate::time::to_db;
 
@@ -47,38 +39,6 @@ pub struct Unit {
     pub place: Place,
     /// At most [`UNIT`].
     pub messages: Vec<StoredMessage>,
-}
-
-/// What one message turned out to be.
-#[derive(Clone)]
-enum Judged {
-    /// It becomes an entry of a conversation.
-    Entry(Box<Entry>),
-    /// It is left out.
-    Refused(&'static str),
-    /// It was sealed to us and makes no sense.
-    Quarantine(&'static str),
-}
-
-#[derive(Clone)]
-struct Entry {
-    peer: String,
-    author: AccountId,
-    outgoing: bool,
-    sent_ms: i64,
-    kind: String,
-    body: Option<String>,
-    raw: Option<Vec<u8>>,
-    sender_name: Option<String>,
-    creates_conversation: bool,
-    expiry: (i64, i64),
-}
-
-/// A message with what it turned out to be.
-#[derive(Clone)]
-struct Item {
-    stored: StoredMessage,
-    judged: Judged,
 }
 
 /// A unit whose messages are opened and judged.
@@ -119,8 +79,7 @@ pub async fn apply_all<E: From<StoreError>>(
             Err(TryReadyChunksError(group, error)) => (group, Some(error)),
         };
         let (committed, following) =
-            futures_util::future::join(commit_together(&context.db, group), groups.try_next())
-                .await;
+            futures_util::future::join(commit_together(context, group), groups.try_next()).await;
         new += committed?;
         if let Some(error) = failure {
             return Err(error);
@@ -130,7 +89,7 @@ pub async fn apply_all<E: From<StoreError>>(
 }
 
 /// Commits units in their order, as one where the same member gave them.
-async fn commit_together(db: &AccountDb, group: Vec<Opened>) -> Result<u32, StoreError> {
+async fn commit_together(context: &Context, group: Vec<Opened>) -> Result<u32, StoreError> {
     let mut new = 0;
     let mut merged: Option<Opened> = None;
     for unit in group {
@@ -141,20 +100,20 @@ async fn commit_together(db: &AccountDb, group: Vec<Opened>) -> Result<u32, Stor
             }
             _ => {
                 if let Some(before) = merged.replace(unit) {
-                    new += commit(db, before).await?;
+                    new += commit(context, before).await?;
                 }
             }
         }
     }
     match merged {
-        Some(last) => Ok(new + commit(db, last).await?),
+        Some(last) => Ok(new + commit(context, last).await?),
         None => Ok(new),
     }
 }
 
 /// Applies one unit and returns how many messages were new. Waits for the commit.
 pub async fn apply(context: &Context, unit: Unit) -> Result<u32, StoreError> {
-    commit(&context.db, open(context, unit).await?).await
+    commit(context, open(context, unit).await?).await
 }
 
 /// Opens and judges a unit.
@@ -167,9 +126,10 @@ async fn open(context: &Context, unit: Unit) -> Result<Opened, StoreError> {
         batch: Batch {
             own: context.account_id(),
             place: unit.place,
-            node: unit.node,
+            node: Some(unit.node),
             path: unit.path,
             now_ms: context.now_ms(),
+            pending: Vec::new(),
         },
         cursor,
         items,
@@ -225,97 +185,87 @@ async fn open_all(keys: &Arc<AccountKeys>, messages: Vec<StoredMessage>) -> Vec<
         .collect()
 }
 
-fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
-    let Some(data) = &stored.data else {
-        return Judged::Refused("NOT_BASE64");
-    };
-    let opened = match envelope::open(keys, data) {
-        Ok(opened) => opened,
-        Err(error) if error.opened_for_us() => return Judged::Quarantine(error.reason()),
-        Err(error) => return Judged::Refused(error.reason()),
-    };
-    let read = match content::read(&opened.content) {
-        Ok(read) => read,
-        // Perhaps a kind of a later version.
-        Err(error @ ContentError::NoKind) => return Judged::Quarantine(error.reason()),
-        Err(error) => return Judged::Refused(error.reason()),
-    };
-    let own = keys.account_id();
-    let outgoing = opened.sender == own;
-    let peer = match (outgoing, read.sync_target) {
-        (true, target) => target.unwrap_or(own),
-        (false, None) => opened.sender,
-        (false, Some(_)) => return Judged::Refused("FOREIGN_SYNC_TARGET"),
-    };
-    if !read.kind.creates_conversation() {
-        return Judged::Refused("KIND_NOT_HANDLED");
-    }
-    let timers = if peer == own {
-        Timers::NoteToSelf
-    } else {
-        Timers::OneToOne
-    };
-    let mut entry = Entry {
-        peer: peer.to_string(),
-        author: opened.sender,
-        outgoing,
-        sent_ms: to_db(opened.timestamp),
-        kind: read.kind.name().to_owned(),
-        body: None,
-        raw: None,
-        sender_name: None,
-        creates_conversation: true,
-        expiry: timer(&read, timers),
-    };
-    match &read.kind {
-        Kind::Visible(visible) if entry.kind == messages::kind::TEXT => {
-            entry.body = Some(visible.body.clone());
-            // Own messages never change the own profile (decision 2 of the protocol documents).
-            let name = read.profile.and_then(|profile| profile.name);
-            entry.sender_name = name.filter(|_| !outgoing);
-            entry.raw = visible.has_parts().then_some(opened.content_bytes);
-        }
-        _ => entry.raw = Some(opened.content_bytes),
-    }
-    Judged::Entry(Box::new(entry))
-}
-
-/// Type, in the network's numbers, and seconds of a disappearing timer.
-fn timer(read: &content::Read, timers: Timers) -> (i64, i64) {
-    match read.expiration(timers) {
-        None => (0, 0),
-        Some(expiration) => {
-            let mode = match expiration.mode {
-                ExpirationMode::AfterRead => 1,
-                ExpirationMode::AfterSend => 2,
-            };
-            (mode, i64::from(expiration.timer_s))
-        }
-    }
-}
-
-struct Batch {
-    own: AccountId,
-    place: Place,
-    node: [u8; 32],
-    path: String,
-    now_ms: i64,
-}
-
-/// Hash after which the node continues, and when the node drops that message, ms.
-type NodeCursor = (String, i64);
-
-async fn commit(db: &AccountDb, opened: Opened) -> Result<u32, StoreError> {
+/// Commits a unit, then does what only counts once it is there.
+async fn commit(context: &Context, opened: Opened) -> Result<u32, StoreError> {
     let Opened {
-        batch,
+        mut batch,
         cursor,
         items,
     } = opened;
-    if cursor.is_none() {
+    if cursor.is_none() && items.is_empty() {
         return Ok(0);
     }
-    let whole = 0..items.len();
-    commit_part(db, Arc::new(batch), cursor, Arc::new(items), whole).await
+    // Not earlier: the unit before this one may have left reactions that wait.
+    batch.pending = waiting_for(context, &items);
+    let (batch, whole) = (Arc::new(batch), 0..items.len());
+    let items = Arc::new(items);
+    let outcome = commit_part(&context.db, Arc::clone(&batch), cursor, items, whole).await?;
+    let waiting = outcome.still_waiting();
+    context
+        .pending
+        .settle(&batch.pending, waiting, batch.now_ms);
+    for signal in outcome.signals {
+        context.signals.raise(signal);
+    }
+    if outcome.deletions {
+        context.deletions_filled.notify_one();
+    }
+    Ok(outcome.added)
+}
+
+/// Reactions that wait for a message of one of the conversations these are in.
+fn waiting_for(context: &Context, items: &[Item]) -> Vec<Pending> {
+    let peers: HashSet<&str> = items
+        .iter()
+        .filter_map(|item| match &item.judged {
+            Judged::Message(message) => Some(&*message.peer),
+            _ => None,
+        })
+        .collect();
+    context.pending.of(&peers, context.now_ms())
+}
+
+/// Messages from the quarantine in one unit: they may be large.
+const RETRY: i64 = 50;
+/// How long a swarm keeps messages at most, ms: an expiry for those whose own is not known any more.
+const KEPT_MS: i64 = 14 * 86_400_000;
+
+/// Tries again what an earlier version put aside. Returns how many messages it found.
+pub async fn retry_quarantine(context: &Context) -> Result<u32, StoreError> {
+    let place = own_inbox(&context.account_id());
+    let mut found = 0;
+    loop {
+        let older = {
+            let mut connection = context.db.readers().acquire().await?;
+            received::put_aside_by_others(&mut connection, &place, RETRY).await?
+        };
+        if older.is_empty() {
+            return Ok(found);
+        }
+        let messages = older
+            .into_iter()
+            .map(|old| StoredMessage {
+                hash: old.hash,
+                timestamp: u64::try_from(old.received_ms).unwrap_or(0),
+                expiration: u64::try_from(old.received_ms.saturating_add(KEPT_MS)).unwrap_or(0),
+                data: Some(old.data),
+            })
+            .collect();
+        // What still makes no sense goes in again, with the present version, in the same transaction.
+        let opened = Opened {
+            items: open_all(&context.keys, messages).await,
+            batch: Batch {
+                own: context.account_id(),
+                place: place.clone(),
+                node: None,
+                path: String::new(),
+                now_ms: context.now_ms(),
+                pending: Vec::new(),
+            },
+            cursor: None,
+        };
+        found += commit(context, opened).await?;
+    }
 }
 
 /// Commits part of the items; on a fault of the data halves it until the one at fault is alone. The cursor moves with
@@ -326,7 +276,7 @@ fn commit_part(
     cursor: Option<NodeCursor>,
     items: Arc<Vec<Item>>,
     part: Range<usize>,
-) -> BoxFuture<'_, Result<u32, StoreError>> {
+) -> BoxFuture<'_, Result<Outcome, StoreError>> {
     Box::pin(async move {
         let (shared, all, at) = (Arc::clone(&batch), Arc::clone(&items), cursor.clone());
         let range = part.clone();
@@ -335,7 +285,7 @@ fn commit_part(
             .unit(move |connection| {
                 Box::pin(async move {
                     let items = all.get(range).unwrap_or_default();
-                    write(connection, &shared, at, items).await
+                    apply::write(connection, &shared, at, items).await
                 })
             })
             .await;
@@ -345,9 +295,10 @@ fn commit_part(
                     let middle = part.start + part.len() / 2;
                     let (first, second) = (part.start..middle, middle..part.end);
                     let batch_again = Arc::clone(&batch);
-                    let added =
+                    let first =
                         commit_part(db, batch_again, None, Arc::clone(&items), first).await?;
-                    return Ok(added + commit_part(db, batch, cursor, items, second).await?);
+                    let second = commit_part(db, batch, cursor, items, second).await?;
+                    return Ok(first.and(second));
                 }
                 match items.get(part.start) {
                     Some(item) if !matches!(item.judged, Judged::Quarantine(_)) => {
@@ -378,154 +329,6 @@ fn is_fault_of_data(error: &StoreError) -> bool {
         StoreError::Sql(sqlx::Error::Encode(_)) => true,
         _ => false,
     }
-}
-
-/// The transaction's part: everything a unit changes.
-async fn write(
-    connection: &mut SqliteConnection,
-    batch: &Batch,
-    cursor: Option<NodeCursor>,
-    items: &[Item],
-) -> Result<u32, StoreError> {
-    let Batch {
-        own,
-        place,
-        node,
-        path,
-        now_ms,
-    } = batch;
-    let hashes: Vec<(&str, i64)> = items
-        .iter()
-        .map(|item| (item.stored.hash.as_str(), to_db(item.stored.expiration)))
-        .collect();
-    let new = received::mark(&mut *connection, place, &hashes, *now_ms).await?;
-
-    let mut entries = Vec::new();
-    let mut quarantined = Vec::new();
-    let mut refused: BTreeMap<&'static str, i64> = BTreeMap::new();
-    for item in items.iter().filter(|item| new.contains(&item.stored.hash)) {
-        match &item.judged {
-            Judged::Entry(entry) => entries.push((&**entry, &item.stored)),
-            Judged::Refused(reason) => *refused.entry(reason).or_default() += 1,
-            Judged::Quarantine(reason) => quarantined.push(Quarantined {
-                hash: item.stored.hash.clone(),
-                reason,
-                data: item.stored.data.clone().unwrap_or_default(),
-            }),
-        }
-    }
-    let before = delivery::last_arrival(&mut *connection).await?;
-    let added = add_entries(&mut *connection, own, &entries, *now_ms).await?;
-    let arrival = Arrival {
-        at_ms: *now_ms,
-        node: node.to_vec(),
-        path: path.clone(),
-    };
-    delivery::arrived(&mut *connection, before, &arrival).await?;
-    received::quarantine(&mut *connection, place, &quarantined, *now_ms).await?;
-    received::count(&mut *connection, &refused).await?;
-    if let Some((hash, expires_ms)) = cursor {
-        received::set_cursor(&mut *connection, place, node, &hash, expires_ms).await?;
-    }
-    sqlx::query("UPDATE meta SET last_now_ms = max(last_now_ms, ?) WHERE id = 1")
-        .bind(now_ms)
-        .execute(connection)
-        .await?;
-    Ok(added)
-}
-
-async fn add_entries(
-    connection: &mut SqliteConnection,
-    own: &AccountId,
-    entries: &[(&Entry, &StoredMessage)],
-    now_ms: i64,
-) -> Result<u32, StoreError> {
-    let peers: HashSet<String> = entries
-        .iter()
-        .filter(|(entry, _)| entry.creates_conversation)
-        .map(|(entry, _)| entry.peer.clone())
-        .collect();
-    let peers: Vec<String> = peers.into_iter().collect();
-    let mut edits: HashMap<String, Edit> =
-        conversations::ensure(&mut *connection, own, &peers, now_ms)
-            .await?
-            .into_iter()
-            .map(|row| (row.peer.clone(), Edit::new(row)))
-            .collect();
-    let mut by_id = HashMap::new();
-    let mut rows = Vec::with_capacity(entries.len());
-    for (entry, stored) in entries {
-        let Some(edit) = edits.get(&entry.peer) else {
-            continue;
-        };
-        let expiry_start_ms = expiry::start_on_arrival(
-            entry.expiry,
-            entry.outgoing,
-            entry.sent_ms,
-            to_db(stored.expiration),
-            now_ms,
-        );
-        if expiry_start_ms.is_some_and(|start| start + entry.expiry.1 * 1000 <= now_ms) {
-            continue;
-        }
-        let public_id = message_id(now_ms);
-        by_id.insert(public_id.clone(), *entry);
-        let state = if entry.outgoing {
-            messages::SENT
-        } else {
-            messages::NONE
-        };
-        rows.push(NewMessage {
-            public_id,
-            conversation: edit.row.id,
-            author: entry.author.to_string(),
-            outgoing: entry.outgoing,
-            sent_ms: entry.sent_ms,
-            kind: entry.kind.clone(),
-            body: entry.body.clone(),
-            raw: entry.raw.clone(),
-            send_state: state,
-            sync_state: state,
-            stored: Some((stored.hash.clone(), to_db(stored.expiration))),
-            stored_ms: Some(to_db(stored.timestamp)),
-            expiry: entry.expiry,
-            expiry_start_ms,
-            counts: !entry.outgoing,
-            ..NewMessage::default()
-        });
-    }
-    let added = entries::add(&mut *connection, &rows, now_ms).await?;
-
-    let mut log = Vec::with_capacity(added.len());
-    for message in &added {
-        let Some(entry) = by_id.get(&message.public_id) else {
-            continue;
-        };
-        let Some(edit) = edits.get_mut(&entry.peer) else {
-            continue;
-        };
-        log.push(NewEvent::message_added(
-            &edit.row.public_id,
-            &message.public_id,
-        ));
-        edit.added(entry.sent_ms, !entry.outgoing, false);
-        edit.row.priority = edit.row.priority.max(0);
-        if entry.outgoing {
-            edit.row.approved = true;
-            edit.read_to(entry.sent_ms);
-        } else {
-            edit.row.approved_me = true;
-        }
-        if let Some(name) = &entry.sender_name
-            && entry.sent_ms > edit.row.display_name_ms
-        {
-            edit.row.display_name.clone_from(name);
-            edit.row.display_name_ms = entry.sent_ms;
-        }
-    }
-    events::append(&mut *connection, &log, now_ms).await?;
-    conversations::save(connection, edits.into_values().collect(), now_ms).await?;
-    Ok(u32::try_from(added.len()).unwrap_or(u32::MAX))
 }
 
 /// The namespace read in this version.

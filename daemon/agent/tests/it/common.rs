@@ -6,10 +6,9 @@ use session_network::{IsolationKey, MemoryCache, Network, NetworkConfig, SystemC
 use session_protocol::{AccountKeys, AccountSeed};
 use sessiond::store::{AccountDb, Meta};
 use sessiond::sync::Context;
-use sessiond::sync::signal::Signals;
 use sessiond::vault::DatabaseKey;
 use tempfile::TempDir;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 pub const NETWORK: &str = "name = \"nowhere\"\nseeds = [\"http://127.0.0.1:1\"]\nmin_nodes = 12\n";
 
@@ -43,16 +42,9 @@ pub async fn rig() -> Rig {
         .await
         .unwrap();
     let config = NetworkConfig::from_toml(NETWORK).unwrap();
-    let context = Context {
-        keys: Arc::new(keys(1)),
-        db: Arc::new(db),
-        network: Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock)),
-        isolation: IsolationKey::new("account", "test"),
-        outbox_filled: Arc::new(Notify::new()),
-        progress: Arc::default(),
-        signals: Signals::default(),
-        stop,
-    };
+    let network = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
+    let isolation = IsolationKey::new("account", "test");
+    let context = Context::new(keys(1), db, network, isolation, stop);
     Rig {
         context,
         dir,

@@ -4,9 +4,15 @@
 mod common;
 mod events;
 mod expiry;
+mod kinds;
+mod later;
 mod receive;
+mod say;
 mod search;
+mod shown;
 mod tokenizer;
+mod unread;
+mod unsend;
 mod upgrade;
 mod vaults;
 mod writer;

@@ -1,0 +1,64 @@
+//! Putting an emoji on a message, and taking it off (messages.md 6.9).
+
+use session_protocol::Identifier;
+use session_protocol::content::{Kind, Reaction};
+use sqlx::SqliteConnection;
+
+use super::{ActionError, Actor, head, message};
+use crate::store::details::{self, NewReaction};
+use crate::store::events::{self, NewEvent};
+use crate::store::messages::{self, MessageRow, kind};
+
+/// Reacts to a message. What is so already is not sent again. Returns the message and the place in the event log before.
+pub async fn react(
+    connection: &mut SqliteConnection,
+    actor: &Actor,
+    id: &str,
+    emoji: &str,
+    remove: bool,
+) -> Result<(MessageRow, i64), ActionError> {
+    let seq = head(&mut *connection).await?;
+    let (row, conversation) = message(&mut *connection, id, actor.now_ms).await?;
+    if conversation.blocked {
+        return Err(ActionError::Blocked);
+    }
+    let shown = matches!(row.kind.as_str(), kind::TEXT | kind::COMMUNITY_INVITATION);
+    if row.deleted || !shown {
+        return Err(ActionError::NotPossible(
+            "only messages that are shown can have reactions",
+        ));
+    }
+    let own = actor.own.to_string();
+    let held = row
+        .reactions
+        .iter()
+        .any(|reaction| reaction.author == own && reaction.emoji == emoji);
+    if held != remove {
+        return Ok((row, seq));
+    }
+    let author: Identifier = row.author.parse().map_err(|_| ActionError::NoMessage)?;
+    let sent_ms = actor.stamp(&mut *connection, 1).await?;
+    let reaction = NewReaction {
+        message: row.receive_seq,
+        author: own,
+        emoji: emoji.to_owned(),
+        reacted_ms: sent_ms,
+        removed: remove,
+    };
+    details::react(&mut *connection, &[reaction]).await?;
+    let sent = Kind::Reaction(Reaction {
+        timestamp: u64::try_from(row.sent_ms).unwrap_or(0),
+        author,
+        emoji: emoji.to_owned(),
+        remove,
+    });
+    actor
+        .enqueue(&mut *connection, &sent, &conversation, sent_ms, None)
+        .await?;
+    let event = NewEvent::message_changed(&row.conversation, &row.public_id, &["reactions"]);
+    events::append(&mut *connection, &[event], actor.now_ms).await?;
+    let row = messages::get(connection, id, actor.now_ms)
+        .await?
+        .ok_or(ActionError::NoMessage)?;
+    Ok((row, seq))
+}

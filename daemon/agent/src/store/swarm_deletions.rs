@@ -1,0 +1,90 @@
+//! Copies in the own swarm that shall go, because their message was deleted: later devices never see them then.
+//!
+//! Facts: messages.md 6.6. What the swarm has dropped by itself needs no deletion any more, so nothing waits for longer
+//! than the swarm keeps messages.
+
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::StoreError;
+
+/// Longest that a message lies in the swarm, ms.
+const KEEP_MS: i64 = 14 * 86_400_000;
+
+/// Lets copies go, named by their hashes.
+pub async fn add(
+    connection: &mut SqliteConnection,
+    hashes: &[String],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    for some in hashes.chunks(5_000) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("INSERT INTO swarm_deletion (hash, created_ms) ");
+        query.push_values(some, |mut values, hash| {
+            values.push_bind(hash.clone()).push_bind(now_ms);
+        });
+        query.push(" ON CONFLICT DO NOTHING");
+        query.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Copies whose deletion is due, and the attempts made.
+pub async fn due(
+    connection: &mut SqliteConnection,
+    now_ms: i64,
+    limit: i64,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT hash, attempts FROM swarm_deletion WHERE next_attempt_ms <= ?
+         ORDER BY next_attempt_ms LIMIT ?",
+    )
+    .bind(now_ms)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?)
+}
+
+/// When the next deletion is due, ms.
+pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT min(next_attempt_ms) FROM swarm_deletion")
+            .fetch_one(connection)
+            .await?,
+    )
+}
+
+/// These are gone.
+pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM swarm_deletion WHERE hash IN (");
+    let mut list = query.separated(", ");
+    for hash in hashes {
+        list.push_bind(hash.clone());
+    }
+    query.push(")");
+    query.build().execute(connection).await?;
+    Ok(())
+}
+
+/// Puts these off, and forgets those that the swarm itself has dropped by now.
+pub async fn postpone(
+    connection: &mut SqliteConnection,
+    hashes: &[String],
+    next_attempt_ms: i64,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "UPDATE swarm_deletion SET attempts = attempts + 1, next_attempt_ms = ",
+    );
+    query.push_bind(next_attempt_ms).push(" WHERE hash IN (");
+    let mut list = query.separated(", ");
+    for hash in hashes {
+        list.push_bind(hash.clone());
+    }
+    query.push(")");
+    query.build().execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM swarm_deletion WHERE created_ms < ?")
+        .bind(now_ms - KEEP_MS)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Deletes copies in the own swarm whose message was deleted, so that devices that come later never see them.
+//!
+//! What is asked for is on disk ([`crate::store::swarm_deletions`]) and done when a member of the swarm signed for it;
+//! until then it is tried again with back-off. Facts: messages.md 6.6, network.md 4.6.
+
+use std::time::Duration;
+
+use session_network::NetworkError;
+use session_protocol::Identifier;
+use session_protocol::storage::{answer, request, verify};
+
+use super::Context;
+use crate::store::{StoreError, swarm_deletions};
+
+/// Hashes in one request.
+const BATCH: i64 = 100;
+/// First pause after a failed attempt, ms; doubles up to [`LAST_PAUSE_MS`].
+const FIRST_PAUSE_MS: i64 = 5_000;
+const LAST_PAUSE_MS: i64 = 300_000;
+
+/// Works off deletions until the agent stops.
+pub async fn run(context: Context) {
+    let mut status = context.network.watch();
+    loop {
+        let pause = match round(&context).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, "deletions in the own swarm could not be worked off");
+                Duration::from_secs(5)
+            }
+        };
+        tokio::select! {
+            () = context.stopped() => break,
+            () = context.deletions_filled.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            // A path that comes up may end a pause.
+            Ok(()) = status.changed() => drop(status.borrow_and_update()),
+        }
+    }
+}
+
+/// Deletes what is due. Returns how long nothing will be.
+async fn round(context: &Context) -> Result<Duration, StoreError> {
+    loop {
+        let now_ms = context.now_ms();
+        let due = {
+            let mut connection = context.db.readers().acquire().await?;
+            swarm_deletions::due(&mut connection, now_ms, BATCH).await?
+        };
+        let Some(attempts) = due.iter().map(|(_, attempts)| *attempts).max() else {
+            break;
+        };
+        let hashes: Vec<String> = due.into_iter().map(|(hash, _)| hash).collect();
+        let deleted = tokio::select! {
+            () = context.stopped() => return Ok(Duration::ZERO),
+            deleted = delete(context, &hashes) => deleted,
+        };
+        let now_ms = context.now_ms();
+        context
+            .db
+            .writer()
+            .call(move |connection| {
+                Box::pin(async move {
+                    if deleted.is_ok() {
+                        return swarm_deletions::done(connection, &hashes).await;
+                    }
+                    let pause = FIRST_PAUSE_MS << attempts.clamp(0, 10);
+                    let next = now_ms + pause.min(LAST_PAUSE_MS);
+                    swarm_deletions::postpone(connection, &hashes, next, now_ms).await
+                })
+            })
+            .await?;
+    }
+    let mut connection = context.db.readers().acquire().await?;
+    let next = swarm_deletions::next_due(&mut connection).await?;
+    let wait = next.map_or(LAST_PAUSE_MS, |at| at.saturating_sub(context.now_ms()));
+    Ok(Duration::from_millis(
+        u64::try_from(wait.clamp(100, LAST_PAUSE_MS)).unwrap_or(100),
+    ))
+}
+
+/// Deletes these; done when a member signed for it. The swarm passes it on among its members.
+async fn delete(context: &Context, hashes: &[String]) -> Result<(), NetworkError> {
+    let owner = Identifier::from(context.account_id());
+    let reply = context
+        .network
+        .swarm_request(context.isolation, &owner, &|_| {
+            request::delete(&*context.keys, hashes)
+        })
+        .await?;
+    let members = answer::members("delete", &reply.body).map_err(|_| NetworkError::Malformed)?;
+    let confirmed = verify::delete(&members, &owner, hashes, |key| reply.members.contains(key));
+    if confirmed.nodes.is_empty() {
+        Err(NetworkError::Unverified)
+    } else {
+        Ok(())
+    }
+}
