@@ -254,9 +254,26 @@ impl Engine {
         finding
     }
 
-    /// Tests a path in use that something failed over.
+    /// Tests a path in use that something failed over, or nothing came over for long. One answer is enough; only where
+    /// it does not come, everyone on the path is asked.
     pub(crate) async fn test(&self, route: &Route) {
-        let finding = self.examine(route, &self.beside(route, BESIDE)).await;
+        let beside = self.beside(route, 1 + BESIDE);
+        let Some((first, others)) = beside.split_first() else {
+            return;
+        };
+        let finding = match self.info(&route.hops, first).await {
+            Ok(latency) => Finding {
+                passed: Some(latency),
+                fault: Fault::Plain,
+                hops: [Ok(()); HOPS],
+            },
+            Err(fault @ (Fault::GuardUnreachable | Fault::ProxyDown)) => Finding {
+                passed: None,
+                fault,
+                hops: [Err(fault); HOPS],
+            },
+            Err(_) => self.examine(route, others).await,
+        };
         let now = self.now();
         self.update(|state| state.tested(route, &finding, now));
     }
@@ -319,8 +336,14 @@ impl Engine {
     /// Sees to it that the clocks of a few nodes are known before one is relied on (messages.md 5.3).
     pub(crate) async fn seed_clock(&self) {
         let known = lock(&self.state).offset.sample_count();
-        if known < CLOCK_SOURCES {
-            self.ask_time(CLOCK_SOURCES - known).await;
+        if known >= CLOCK_SOURCES {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.ask_time(CLOCK_SOURCES - known) => {}
+            // Something else is to be done at once, for instance after the machine slept; that is left to others.
+            () = self.hurry.notified() => self.hurry.notify_one(),
         }
     }
 

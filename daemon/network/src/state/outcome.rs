@@ -2,10 +2,11 @@
 //!
 //! Only one failure is first-hand: no connection to the guard. Everything else may have been caused or written by any
 //! hop or by the destination, so it costs nothing by itself: the path comes under suspicion and is tested at once, the
-//! destination is asked last for a while. A test asks nodes beside the path and, at the same time, each hop over the
-//! hops before it. What comes back from a hop shows that all before it pass things on; the first silent one after the
-//! last that answered is to blame, and a little the one before it, which may not have passed it on. So a destination's error never costs a path, and a 504 after 30 s, which may mean the next hop or the
-//! destination, is decided by asking both (network.md 6.2, 11; observed-nodes.md 15).
+//! destination is asked last for a while. A test asks a node beside the path; if that does not answer, it asks others
+//! and, at the same time, each hop over the hops before it. What comes back from a hop shows that all before it pass
+//! things on; the first silent one after the last that answered is to blame, and a little the one before it, which may
+//! not have passed it on. So a destination's error never costs a path, and a 504 after 30 s, which may mean the next hop
+//! or the destination, is decided by asking both (network.md 6.2, 11; observed-nodes.md 15).
 //!
 //! A path that passes its tests and yet fails request after request for nodes that then answer over another path is
 //! dropped at the third.
