@@ -118,6 +118,14 @@ impl Classes {
         entry.map_or(self.own_failure, |entry| entry.failure)
     }
 
+    /// Something works again: what failed before says nothing about what comes of the builds under way.
+    pub(crate) fn clear_failures(&mut self) {
+        self.own_failure = None;
+        for entry in &mut self.list {
+            entry.failure = None;
+        }
+    }
+
     pub(crate) fn set_failure(&mut self, class: Class, failure: Option<&'static str>) {
         match self.list.iter_mut().find(|entry| entry.class == class) {
             Some(entry) => entry.failure = failure,
@@ -157,6 +165,14 @@ mod tests {
         assert_eq!(classes.all().count(), MAX_CLASSES + 1);
         assert_eq!(classes.name(first), "0");
         assert_eq!(classes.name(Class::OWN), "agent");
+        classes.set_failure(first, Some("NO_PATH"));
+        classes.set_failure(Class::OWN, Some("NO_PATH"));
+        assert_eq!(classes.failure(first), Some("NO_PATH"));
+        classes.clear_failures();
+        assert_eq!(
+            (classes.failure(first), classes.failure(Class::OWN)),
+            (None, None)
+        );
         let expired = classes.expire(25, 10);
         assert_eq!(expired.len(), MAX_CLASSES - 2);
         assert!(classes.is_known(first) && classes.is_known(Class::OWN));

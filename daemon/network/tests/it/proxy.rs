@@ -163,7 +163,9 @@ async fn after_a_sleep_paths_are_tested_over_new_connections_and_stay() {
         state.iter().map(|(id, _)| id.clone()).collect()
     };
     assert_eq!(ids(&after), ids(&before));
-    assert_eq!(proxy.asked().len(), asked + 2, "one new connection a path");
+    // One for each path, and perhaps one to ask for the time.
+    let new = proxy.asked().len() - asked;
+    assert!((2..=3).contains(&new), "{new} new connections");
     assert_eq!(retrieve(&network, &account()).await.messages.len(), 0);
 }
 
