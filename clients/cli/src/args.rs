@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use crate::commands::{
     account::AccountCommand,
+    change::{DeclineArgs, DeleteArgs, ReactArgs, ReadArgs},
     config::ConfigCommand,
     events::EventsArgs,
     messages::{ConversationArgs, MessageArgs, MessagesArgs},
@@ -100,6 +101,22 @@ pub enum Command {
     Conversations,
     /// Show one conversation
     Conversation(ConversationArgs),
+    /// Mark a conversation as read; tells the other side if receipts are on
+    Read(ReadArgs),
+    /// Show a conversation as unread until it is read again
+    Unread(ConversationArgs),
+    /// Accept somebody who wrote; answering does the same
+    Accept(ConversationArgs),
+    /// Decline somebody who wrote; nobody is told
+    Decline(DeclineArgs),
+    /// Hear nothing more from somebody; nobody is told
+    Block(ConversationArgs),
+    /// Hear from somebody again
+    Unblock(ConversationArgs),
+    /// Delete a message's content
+    Delete(DeleteArgs),
+    /// Put an emoji on a message, or take it off
+    React(ReactArgs),
     /// Show or change what you chose for the account: receipts, typing, notifications
     #[command(subcommand)]
     Settings(SettingsCommand),

@@ -209,6 +209,7 @@ fn advice_for(reason: &str) -> Option<&'static str> {
         }
         "CONVERSATION_NOT_FOUND" => "see which there are with `sessionctl conversations`",
         "MESSAGE_NOT_FOUND" => "see which there are with `sessionctl --full messages`",
+        "BLOCKED" => "lift it with `sessionctl unblock` first",
         "CLIENT_TOKEN_REUSED" => "that token belongs to another message: use a new --token",
         "OUTBOX_FULL" => {
             "wait until the network has taken some; `sessionctl status` shows how many"

@@ -20,7 +20,7 @@ def start(bob: Person) -> subprocess.Popen[str]:
 async def answers(alice: Person, bob: Person) -> list[str]:
     messages = alice.client.messages(account_id=bob.id, oldest_first=True)
     incoming = message_pb2.MESSAGE_DIRECTION_INCOMING
-    return [m.text.body async for m in messages if m.direction == incoming]
+    return [m.text.body async for m in messages if m.direction == incoming and m.HasField("text")]
 
 
 async def until_answered(alice: Person, bob: Person, texts: list[str]) -> None:

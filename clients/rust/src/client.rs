@@ -174,6 +174,16 @@ calls! {
     list_conversations: conversations, ListConversationsRequest => ListConversationsResponse, call;
     /// `ConversationService.GetConversation`
     get_conversation: conversations, GetConversationRequest => GetConversationResponse, call;
+    /// `ConversationService.MarkConversationRead`
+    mark_conversation_read: conversations, MarkConversationReadRequest => MarkConversationReadResponse, call;
+    /// `ConversationService.MarkConversationUnread`
+    mark_conversation_unread: conversations, MarkConversationUnreadRequest => MarkConversationUnreadResponse, call;
+    /// `ConversationService.AcceptConversation`
+    accept_conversation: conversations, AcceptConversationRequest => AcceptConversationResponse, call;
+    /// `ConversationService.DeclineConversation`
+    decline_conversation: conversations, DeclineConversationRequest => DeclineConversationResponse, call;
+    /// `ConversationService.SetConversationBlocked`
+    set_conversation_blocked: conversations, SetConversationBlockedRequest => SetConversationBlockedResponse, call;
     /// `MessageService.SendMessage`; see also [`Client::send_and_wait`].
     send_message: messages, SendMessageRequest => SendMessageResponse, call;
     /// `MessageService.ListMessages`
@@ -184,6 +194,10 @@ calls! {
     search_messages: messages, SearchMessagesRequest => SearchMessagesResponse, call;
     /// `MessageService.ExplainMessage`
     explain_message: messages, ExplainMessageRequest => ExplainMessageResponse, call;
+    /// `MessageService.DeleteMessage`
+    delete_message: messages, DeleteMessageRequest => DeleteMessageResponse, call;
+    /// `MessageService.SetReaction`
+    set_reaction: messages, SetReactionRequest => SetReactionResponse, call;
     /// `EventService.Acknowledge`; for `Subscribe` see [`Client::events`].
     acknowledge: event_log, AcknowledgeRequest => AcknowledgeResponse, call;
     /// `NetworkService.GetNetworkStatus`

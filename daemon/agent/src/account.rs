@@ -4,26 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use session_network::{IsolationKey, Network};
-use session_protocol::{AccountId, AccountKeys, blake2b, content};
+use session_protocol::{AccountId, AccountKeys};
+use sqlx::SqliteConnection;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use crate::actions::send::{Draft, send};
+use crate::actions::{ActionError, Actor};
 use crate::events::{Cursor, EndReason, Hub};
-use crate::random::message_id;
-use crate::store::conversations::Edit;
-use crate::store::entries::{self, NewMessage};
-use crate::store::messages::{self, MessageRow};
-use crate::store::outbox::{self, NewItem, Purpose};
-use crate::store::tokens::{self, Earlier};
-use crate::store::{AccountDb, Meta, StoreError, conversations, delivery, events, received};
+use crate::store::messages::MessageRow;
+use crate::store::{AccountDb, Meta, StoreError, delivery, events, outbox, received, tokens};
 use crate::sync::poller::Poller;
 use crate::sync::{self, Context};
 use crate::time::to_db;
 use crate::vault::VaultRecord;
 
-/// How long a message is kept in a swarm, ms (messages.md 5.2).
-const TTL_MS: i64 = 14 * 86_400_000;
 /// Between two rounds of clearing out what is kept for a limited time.
 const PRUNE: Duration = Duration::from_secs(3600);
 /// Longest the writer may take over what it has.
@@ -161,41 +158,44 @@ impl Account {
         Ok(())
     }
 
-    /// Accepts a text. Returns after it is on disk. The same token gives the first outcome.
-    pub async fn send_text(
-        &self,
-        recipient: AccountId,
-        body: String,
-        token: String,
-    ) -> Result<Accepted, StoreError> {
-        let own = self.id();
-        let log_id = self.meta().log_id;
-        let name = self.meta().display_name.clone();
-        let network_now = self.context.now_ms();
-        let accepted = self
+    /// Carries out an action, and wakes whoever has work by it. Returns after it is on disk.
+    pub async fn act<T, F>(&self, action: F) -> Result<T, ActionError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut SqliteConnection,
+                &'c Actor,
+            ) -> BoxFuture<'c, Result<T, ActionError>>
+            + Send
+            + 'static,
+    {
+        let actor = Actor {
+            own: self.id(),
+            name: self.meta().display_name.clone(),
+            now_ms: self.context.now_ms(),
+        };
+        let outcome = self
             .context
             .db
             .writer()
-            .call(move |connection| {
-                Box::pin(async move {
-                    let draft = Draft {
-                        own,
-                        name,
-                        recipient,
-                        body,
-                        token,
-                        network_now,
-                    };
-                    accept(connection, draft).await
-                })
+            .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
+            .await?;
+        self.context.outbox_filled.notify_one();
+        self.context.deletions_filled.notify_one();
+        Ok(outcome)
+    }
+
+    /// Accepts a message. Returns after it is on disk. The same token gives the first outcome.
+    pub async fn send(&self, recipient: AccountId, draft: Draft) -> Result<Accepted, ActionError> {
+        let (message, seq) = self
+            .act(move |connection, actor| {
+                Box::pin(async move { send(connection, actor, recipient, &draft).await })
             })
             .await?;
-        self.context.progress.active(network_now);
-        self.context.outbox_filled.notify_one();
-        let (message, seq) = accepted;
+        self.context.progress.active(self.context.now_ms());
         Ok(Accepted {
             message,
-            cursor: Cursor { log_id, seq },
+            cursor: self.cursor(seq),
         })
     }
 
@@ -226,125 +226,6 @@ async fn follow(mut agent_stop: watch::Receiver<bool>, stop: watch::Sender<bool>
         }
         _ = own.wait_for(|stop| *stop) => {}
     }
-}
-
-struct Draft {
-    own: AccountId,
-    name: String,
-    recipient: AccountId,
-    body: String,
-    token: String,
-    network_now: i64,
-}
-
-/// Writes message, outbox items, events and token. Returns the message and the place in the log before it.
-async fn accept(
-    connection: &mut sqlx::SqliteConnection,
-    draft: Draft,
-) -> Result<(MessageRow, i64), StoreError> {
-    let Draft {
-        own,
-        name,
-        recipient,
-        body,
-        token,
-        network_now,
-    } = draft;
-    let fingerprint = blake2b::hash32(&[b"text", recipient.x25519(), body.as_bytes()]);
-    if let Some(Earlier {
-        message,
-        cursor_seq,
-    }) = tokens::earlier(&mut *connection, &token, &fingerprint).await?
-    {
-        let message = messages::get(connection, &message, network_now).await?;
-        return Ok((message.ok_or(sqlx::Error::RowNotFound)?, cursor_seq));
-    }
-    let cursor_seq = events::head(&mut *connection).await?;
-    // Strictly increasing: a sent timestamp names a message (messages.md 5.3).
-    let sent_ms: i64 = sqlx::query_scalar(
-        "UPDATE meta SET last_sent_ms = max(?, last_sent_ms + 1) WHERE id = 1 RETURNING last_sent_ms",
-    )
-    .bind(network_now)
-    .fetch_one(&mut *connection)
-    .await?;
-    let peer = recipient.to_string();
-    let conversation = conversations::ensure(
-        &mut *connection,
-        &own,
-        std::slice::from_ref(&peer),
-        network_now,
-    )
-    .await?
-    .pop()
-    .ok_or(sqlx::Error::RowNotFound)?;
-    let to_self = recipient == own;
-    let message = NewMessage {
-        public_id: message_id(network_now),
-        conversation: conversation.id,
-        author: own.to_string(),
-        outgoing: true,
-        sent_ms,
-        kind: messages::kind::TEXT.to_owned(),
-        body: Some(body.clone()),
-        send_state: messages::SENDING,
-        sync_state: if to_self {
-            messages::NONE
-        } else {
-            messages::SENDING
-        },
-        ..NewMessage::default()
-    };
-    let added = entries::add(
-        &mut *connection,
-        std::slice::from_ref(&message),
-        network_now,
-    )
-    .await?
-    .pop()
-    .ok_or(sqlx::Error::RowNotFound)?;
-    let timestamp = u64::try_from(sent_ms).unwrap_or(0);
-    let profile = (!name.is_empty()).then_some(name.as_str());
-    let item = |purpose, owner: AccountId, target: Option<&AccountId>| NewItem {
-        message: Some(added.receive_seq),
-        conversation: Some(conversation.id),
-        purpose,
-        kind: messages::kind::TEXT,
-        owner: owner.to_string(),
-        content: content::text(&body, timestamp, target, profile),
-        sent_ms,
-        ttl_ms: TTL_MS,
-    };
-    if to_self {
-        let note = item(Purpose::Recipient, own, Some(&own));
-        outbox::add(&mut *connection, &note, &[], network_now).await?;
-    } else {
-        let copy = item(Purpose::Sync, own, Some(&recipient));
-        let message = item(Purpose::Recipient, recipient, None);
-        outbox::add(&mut *connection, &message, &[copy], network_now).await?;
-    }
-    let added_event = events::NewEvent::message_added(&conversation.public_id, &added.public_id);
-    events::append(&mut *connection, &[added_event], network_now).await?;
-    // Writing accepts the other side, shows the conversation again and reads it (messages.md 6.2).
-    let mut edit = Edit::new(conversation);
-    edit.added(sent_ms, false, false);
-    edit.read_to(sent_ms);
-    edit.row.approved = true;
-    edit.row.priority = edit.row.priority.max(0);
-    conversations::save(&mut *connection, vec![edit], network_now).await?;
-    let outcome = Earlier {
-        message: added.public_id.clone(),
-        cursor_seq,
-    };
-    tokens::remember(
-        &mut *connection,
-        &token,
-        &fingerprint,
-        &outcome,
-        network_now,
-    )
-    .await?;
-    let row = messages::get(connection, &added.public_id, network_now).await?;
-    Ok((row.ok_or(sqlx::Error::RowNotFound)?, cursor_seq))
 }
 
 /// Tries again, once, what an earlier version could not read.

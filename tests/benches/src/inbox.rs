@@ -16,6 +16,8 @@ use session_network::{MemoryCache, Network, NetworkConfig, StoredMessage, System
 use session_protocol::storage::message_hash;
 use session_protocol::{AccountKeys, AccountSeed, content, envelope};
 use sessiond::account::Account;
+use sessiond::actions::ActionError;
+use sessiond::actions::send::Draft;
 use sessiond::store::{AccountDb, Meta, StoreError};
 use sessiond::sync::receive::{self, UNIT, Unit};
 use sessiond::vault::{DatabaseKey, VaultRecord};
@@ -128,13 +130,20 @@ async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(f64, 
                 let begin = Instant::now();
                 let token = format!("{}", waits.len());
                 let sent = account
-                    .send_text(own, "a note meanwhile".to_owned(), token)
+                    .send(
+                        own,
+                        Draft {
+                            body: "a note meanwhile".to_owned(),
+                            token,
+                            ..Draft::default()
+                        },
+                    )
                     .await;
                 waits.push(begin.elapsed());
                 sent?;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Ok::<_, StoreError>(waits)
+            Ok::<_, ActionError>(waits)
         })
     });
     let begin = Instant::now();

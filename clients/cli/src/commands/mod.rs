@@ -4,6 +4,7 @@
 //! call it makes in `tests/it/rpcs.rs`.
 
 pub mod account;
+pub mod change;
 pub mod config;
 mod daemon;
 mod doctor;
@@ -53,6 +54,14 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Conversations => messages::conversations(context).await,
         Command::Search(args) => search::search(context, args).await,
         Command::Explain(args) => search::explain(context, args).await,
+        Command::Read(args) => change::read(context, args).await,
+        Command::Unread(args) => change::unread(context, args).await,
+        Command::Accept(args) => change::accept(context, args).await,
+        Command::Decline(args) => change::decline(context, args).await,
+        Command::Block(args) => change::block(context, args, true).await,
+        Command::Unblock(args) => change::block(context, args, false).await,
+        Command::Delete(args) => change::delete(context, args).await,
+        Command::React(args) => change::react(context, args).await,
         Command::Events(args) => events::events(context, args).await,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sessiond_client::{
     Error, new_client_token,
-    v1::{Message, SendMessageRequest, SendMessageResponse, SendState, TextContent},
+    v1::{Message, Quote, SendMessageRequest, SendMessageResponse, SendState, TextContent},
 };
 
 use crate::{account_id::AccountId, args, context::Context, failure::Failure, format::safe, input};
@@ -22,6 +22,9 @@ pub struct SendArgs {
     /// Wait until the message is stored in the recipient's swarm (exit code 0) or given up (1)
     #[arg(long, value_name = "STATE")]
     pub wait: Option<WaitFor>,
+    /// Whole ID of the message that this one answers
+    #[arg(long, value_name = "MESSAGE-ID")]
+    pub reply_to: Option<String>,
     /// Repeating a send with the same token and content sends nothing twice [default: random]
     #[arg(long)]
     pub token: Option<String>,
@@ -55,6 +58,10 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
         recipient: args.recipient.to_string(),
         text: Some(TextContent {
             body,
+            quote: args.reply_to.map(|message_id| Quote {
+                message_id,
+                ..Default::default()
+            }),
             ..Default::default()
         }),
         client_token,

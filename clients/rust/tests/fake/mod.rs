@@ -348,6 +348,55 @@ impl account_service_server::AccountService for Fake {
 
 #[tonic::async_trait]
 impl conversation_service_server::ConversationService for Fake {
+    async fn mark_conversation_read(
+        &self,
+        _: Request<MarkConversationReadRequest>,
+    ) -> Answer<MarkConversationReadResponse> {
+        self.ready().await?;
+        Ok(Response::new(MarkConversationReadResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn mark_conversation_unread(
+        &self,
+        _: Request<MarkConversationUnreadRequest>,
+    ) -> Answer<MarkConversationUnreadResponse> {
+        self.ready().await?;
+        Ok(Response::new(MarkConversationUnreadResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn accept_conversation(
+        &self,
+        _: Request<AcceptConversationRequest>,
+    ) -> Answer<AcceptConversationResponse> {
+        self.ready().await?;
+        Ok(Response::new(AcceptConversationResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn decline_conversation(
+        &self,
+        _: Request<DeclineConversationRequest>,
+    ) -> Answer<DeclineConversationResponse> {
+        self.ready().await?;
+        Ok(Response::new(DeclineConversationResponse {
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn set_conversation_blocked(
+        &self,
+        _: Request<SetConversationBlockedRequest>,
+    ) -> Answer<SetConversationBlockedResponse> {
+        self.ready().await?;
+        Ok(Response::new(SetConversationBlockedResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
+    }
     async fn list_conversations(
         &self,
         _: Request<ListConversationsRequest>,
@@ -382,6 +431,22 @@ impl conversation_service_server::ConversationService for Fake {
 
 #[tonic::async_trait]
 impl message_service_server::MessageService for Fake {
+    async fn delete_message(
+        &self,
+        _: Request<DeleteMessageRequest>,
+    ) -> Answer<DeleteMessageResponse> {
+        self.ready().await?;
+        Ok(Response::new(DeleteMessageResponse {
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn set_reaction(&self, _: Request<SetReactionRequest>) -> Answer<SetReactionResponse> {
+        self.ready().await?;
+        Ok(Response::new(SetReactionResponse {
+            message: self.change(|w| w.messages.last().cloned()),
+            cursor: "log1:0".into(),
+        }))
+    }
     async fn send_message(&self, r: Request<SendMessageRequest>) -> Answer<SendMessageResponse> {
         self.ready().await?;
         let r = r.into_inner();

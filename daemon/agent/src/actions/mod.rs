@@ -8,6 +8,7 @@ pub mod approve;
 pub mod delete;
 pub mod react;
 pub mod read;
+pub mod send;
 
 use session_protocol::content::{
     Destination, Expiration, ExpirationMode, Frame, Kind, Profile, WriteError,

@@ -2,15 +2,32 @@
 
 use sessiond_proto::v1;
 use sessiond_proto::v1::conversation_service_server::ConversationService;
-use sessiond_proto::v1::get_conversation_request::Selector as Wanted;
 use sqlx::Connection as _;
 use tonic::{Code, Request, Response, Status};
 
-use super::error::{from_store, invalid, status};
+use super::error::{from_action, from_store, invalid, status};
 use super::{Api, message, page};
+use crate::account::Account;
+use crate::actions::{approve, read};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::{StoreError, events};
+
+/// Reads which conversation a request names. Every request has an enum of its own for it.
+macro_rules! selector {
+    ($selector:expr, $request:ident) => {
+        match $selector {
+            Some(v1::$request::Selector::ConversationId(id)) => Ok(Selector::Id(id)),
+            Some(v1::$request::Selector::AccountId(id)) => {
+                message::account_id(&id).map(|id| Selector::Peer(id.to_string()))
+            }
+            None => Err(invalid(
+                "SELECTOR_MISSING",
+                "name the conversation by conversation_id or account_id",
+            )),
+        }
+    };
+}
 
 /// The list of conversations in page tokens.
 const LIST: u8 = 1;
@@ -57,16 +74,7 @@ impl ConversationService for Api {
     ) -> Result<Response<v1::GetConversationResponse>, Status> {
         let request = request.into_inner();
         let account = self.account(&request.account).await?;
-        let selector = match request.selector {
-            Some(Wanted::ConversationId(id)) => Selector::Id(id),
-            Some(Wanted::AccountId(id)) => Selector::Peer(message::account_id(&id)?.to_string()),
-            None => {
-                return Err(invalid(
-                    "SELECTOR_MISSING",
-                    "name the conversation by conversation_id or account_id",
-                ));
-            }
-        };
+        let selector = selector!(request.selector, get_conversation_request)?;
         let context = account.context();
         let read = async {
             let mut connection = context.db.readers().acquire().await?;
@@ -84,6 +92,121 @@ impl ConversationService for Api {
             cursor: account.cursor(seq).encode(),
         }))
     }
+
+    async fn mark_conversation_read(
+        &self,
+        request: Request<v1::MarkConversationReadRequest>,
+    ) -> Result<Response<v1::MarkConversationReadResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, mark_conversation_read_request)?;
+        let up_to = Some(request.up_to_message_id).filter(|id| !id.is_empty());
+        let (row, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move {
+                    read::mark_read(connection, actor, &selector, up_to.as_deref()).await
+                })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::MarkConversationReadResponse {
+            conversation: present(&account, &row.public_id).await?,
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn mark_conversation_unread(
+        &self,
+        request: Request<v1::MarkConversationUnreadRequest>,
+    ) -> Result<Response<v1::MarkConversationUnreadResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, mark_conversation_unread_request)?;
+        let (row, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move { read::mark_unread(connection, actor, &selector).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::MarkConversationUnreadResponse {
+            conversation: present(&account, &row.public_id).await?,
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn accept_conversation(
+        &self,
+        request: Request<v1::AcceptConversationRequest>,
+    ) -> Result<Response<v1::AcceptConversationResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, accept_conversation_request)?;
+        let (row, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move { approve::accept(connection, actor, &selector).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::AcceptConversationResponse {
+            conversation: present(&account, &row.public_id).await?,
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn decline_conversation(
+        &self,
+        request: Request<v1::DeclineConversationRequest>,
+    ) -> Result<Response<v1::DeclineConversationResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, decline_conversation_request)?;
+        let block = request.block;
+        let seq = account
+            .act(move |connection, actor| {
+                Box::pin(async move { approve::decline(connection, actor, &selector, block).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::DeclineConversationResponse {
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn set_conversation_blocked(
+        &self,
+        request: Request<v1::SetConversationBlockedRequest>,
+    ) -> Result<Response<v1::SetConversationBlockedResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, set_conversation_blocked_request)?;
+        let blocked = request.blocked;
+        let (row, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move {
+                    approve::set_blocked(connection, actor, &selector, blocked).await
+                })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::SetConversationBlockedResponse {
+            conversation: present(&account, &row.public_id).await?,
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+}
+
+/// A conversation as it is now, for an answer.
+async fn present(account: &Account, id: &str) -> Result<Option<v1::Conversation>, Status> {
+    let context = account.context();
+    let read = async {
+        let mut connection = context.db.readers().acquire().await?;
+        let selector = Selector::Id(id.to_owned());
+        let row = conversations::get(&mut connection, &selector).await?;
+        let rows = row.into_iter().collect();
+        let mut found = convert::conversations(&mut connection, rows, context.now_ms()).await?;
+        Ok::<_, StoreError>(found.pop())
+    };
+    read.await.map_err(from_store)
 }
 
 /// NOT_FOUND for a conversation.

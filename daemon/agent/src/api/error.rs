@@ -5,6 +5,7 @@ use sessiond_proto::ERROR_DOMAIN;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::actions::ActionError;
 use crate::agent::AgentError;
 use crate::events::StreamEnd;
 use crate::store::StoreError;
@@ -24,6 +25,18 @@ pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
 /// INVALID_ARGUMENT.
 pub fn invalid(reason: &str, message: impl Into<String>) -> Status {
     status(Code::InvalidArgument, reason, message)
+}
+
+pub fn from_action(error: ActionError) -> Status {
+    let text = error.to_string();
+    match error {
+        ActionError::Store(error) => from_store(error),
+        ActionError::NoConversation => status(Code::NotFound, "CONVERSATION_NOT_FOUND", text),
+        ActionError::NoMessage => status(Code::NotFound, "MESSAGE_NOT_FOUND", text),
+        ActionError::Blocked => status(Code::FailedPrecondition, "BLOCKED", text),
+        ActionError::NotPossible(_) => status(Code::FailedPrecondition, "NOT_POSSIBLE", text),
+        ActionError::Write(_) => invalid("MESSAGE_INVALID", text),
+    }
 }
 
 pub fn from_store(error: StoreError) -> Status {

@@ -3,12 +3,15 @@
 use session_protocol::{AccountId, content};
 use sessiond_proto::v1::list_messages_request::Conversation as Wanted;
 use sessiond_proto::v1::message_service_server::MessageService;
-use sessiond_proto::v1::{self, ListOrder};
+use sessiond_proto::v1::{self, DeleteScope, ListOrder};
 use sqlx::Connection as _;
 use tonic::{Code, Request, Response, Status};
 
-use super::error::{from_store, invalid, status};
+use super::error::{from_action, from_store, invalid, status};
 use super::{Api, conversation, page, search};
+use crate::actions::delete::{self, Scope};
+use crate::actions::react;
+use crate::actions::send::Draft;
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::messages::{self, MessageRow};
@@ -35,8 +38,20 @@ pub(super) fn optional_token(token: String) -> Result<String, Status> {
     Ok(token)
 }
 
-fn text_body(text: Option<v1::TextContent>) -> Result<String, Status> {
-    let body = text.map(|text| text.body).unwrap_or_default();
+/// URL and title of a preview that others will show (messages.md 6.4).
+fn preview(preview: v1::LinkPreview, body: &str) -> Result<(String, String), Status> {
+    let v1::LinkPreview { url, title } = preview;
+    if url.starts_with("https://") && body.contains(&url) && !title.is_empty() {
+        Ok((url, title))
+    } else {
+        Err(invalid(
+            "PREVIEW_INVALID",
+            "a preview has a title and an https address that stands in the body",
+        ))
+    }
+}
+
+fn text_body(body: String) -> Result<String, Status> {
     if body.trim().is_empty() {
         return Err(invalid("BODY_EMPTY", "the message has no text"));
     }
@@ -76,7 +91,10 @@ impl MessageService for Api {
         let request = request.into_inner();
         let account = self.account(&request.account).await?;
         let recipient = account_id(&request.recipient)?;
-        let body = text_body(request.text)?;
+        let text = request.text.unwrap_or_default();
+        let quote = text.quote.map(|quote| quote.message_id);
+        let body = text_body(text.body)?;
+        let preview = text.preview.map(|it| preview(it, &body)).transpose()?;
         let token = optional_token(request.client_token)?;
         if token.is_empty() {
             return Err(invalid(
@@ -84,10 +102,13 @@ impl MessageService for Api {
                 "choose a client_token, so that repeating this call cannot send twice",
             ));
         }
-        let accepted = account
-            .send_text(recipient, body, token)
-            .await
-            .map_err(from_store)?;
+        let draft = Draft {
+            body,
+            quote,
+            preview,
+            token,
+        };
+        let accepted = account.send(recipient, draft).await.map_err(from_action)?;
         Ok(Response::new(v1::SendMessageResponse {
             message: Some(convert::message(&accepted.message)),
             cursor: accepted.cursor.encode(),
@@ -202,6 +223,57 @@ impl MessageService for Api {
     ) -> Result<Response<v1::ExplainMessageResponse>, Status> {
         let answer = search::explain(self, request.into_inner()).await?;
         Ok(Response::new(answer))
+    }
+
+    async fn delete_message(
+        &self,
+        request: Request<v1::DeleteMessageRequest>,
+    ) -> Result<Response<v1::DeleteMessageResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let scope = match request.scope() {
+            DeleteScope::Here => Scope::Here,
+            DeleteScope::OwnDevices => Scope::OwnDevices,
+            DeleteScope::Everyone => Scope::Everyone,
+            DeleteScope::Unspecified => {
+                return Err(invalid("SCOPE_MISSING", "say where it is to be deleted"));
+            }
+        };
+        let seq = account
+            .act(move |connection, actor| {
+                Box::pin(async move {
+                    delete::delete(connection, actor, &request.message_id, scope).await
+                })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::DeleteMessageResponse {
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn set_reaction(
+        &self,
+        request: Request<v1::SetReactionRequest>,
+    ) -> Result<Response<v1::SetReactionResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        if !content::reaction::is_emoji(&request.emoji) {
+            return Err(invalid("EMOJI_INVALID", "a reaction is one emoji"));
+        }
+        let (message, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move {
+                    let (id, emoji) = (&request.message_id, &request.emoji);
+                    react::react(connection, actor, id, emoji, request.remove).await
+                })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::SetReactionResponse {
+            message: Some(convert::message(&message)),
+            cursor: account.cursor(seq).encode(),
+        }))
     }
 }
 

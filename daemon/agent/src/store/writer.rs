@@ -31,16 +31,17 @@ trait Job: Send {
     fn finish(self: Box<Self>, committed: bool);
 }
 
-struct Write<T, F> {
+struct Write<T, E, F> {
     write: Option<F>,
-    outcome: Option<Result<T, StoreError>>,
-    answer: oneshot::Sender<Result<T, StoreError>>,
+    outcome: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
 }
 
-impl<T, F> Job for Write<T, F>
+impl<T, E, F> Job for Write<T, E, F>
 where
     T: Send,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
+    E: From<StoreError> + Send,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send,
 {
     fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool> {
         Box::pin(async move {
@@ -58,7 +59,7 @@ where
         let outcome = match self.outcome {
             Some(Ok(value)) if committed => Ok(value),
             Some(Err(error)) => Err(error),
-            _ => Err(StoreError::NotCommitted),
+            _ => Err(StoreError::NotCommitted.into()),
         };
         // Nobody listening any more is fine: the write stands.
         drop(self.answer.send(outcome));
@@ -90,6 +91,16 @@ impl Writer {
         submit(&self.calls, write).await
     }
 
+    /// As [`Writer::call`], for a write that fails in ways of its own; a failed one leaves nothing behind.
+    pub async fn act<T, E, F>(&self, write: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    {
+        submit(&self.calls, write).await
+    }
+
     /// Commits a unit from the network, after all calls that wait.
     pub async fn unit<T, F>(&self, write: F) -> Result<T, StoreError>
     where
@@ -102,12 +113,11 @@ impl Writer {
     }
 }
 
-async fn submit<T, F>(queue: &mpsc::Sender<Box<dyn Job>>, write: F) -> Result<T, StoreError>
+async fn submit<T, E, F>(queue: &mpsc::Sender<Box<dyn Job>>, write: F) -> Result<T, E>
 where
     T: Send + 'static,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>
-        + Send
-        + 'static,
+    E: From<StoreError> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
 {
     let (answer, outcome) = oneshot::channel();
     let job = Box::new(Write {

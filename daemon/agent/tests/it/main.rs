@@ -1,6 +1,7 @@
 //! Parts of the agent on a real encrypted database, without a network.
 #![allow(clippy::unwrap_used, reason = "a test's helper may fail the test")]
 
+mod actions;
 mod common;
 mod events;
 mod expiry;

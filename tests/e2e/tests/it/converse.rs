@@ -63,7 +63,7 @@ async fn two_accounts_converse() {
     }
     for (agent, peer, name) in [(&a, &b_id, "Bob"), (&b, &a_id, "Alice")] {
         let conversation = conversation(agent, peer).await;
-        let unread = agent.messages(peer).await;
+        let unread = agent.all_messages(peer).await;
         let unread = unread.iter().filter(|message| !message.read).count();
         assert_eq!(conversation.unread_count as usize, unread);
         assert!(conversation.approved && conversation.approved_me && !conversation.request);
@@ -72,7 +72,7 @@ async fn two_accounts_converse() {
         let last = conversation.last_message.unwrap();
         assert_eq!(body(&last), said.last().unwrap());
     }
-    pages(&a, &b_id, &a.messages(&b_id).await).await;
+    pages(&a, &b_id, &a.all_messages(&b_id).await).await;
     note_to_self(&a, &a_id, &b_id).await;
 }
 

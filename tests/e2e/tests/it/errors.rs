@@ -91,6 +91,8 @@ async fn every_call_refuses_bad_input() {
     changing_the_account(client, &mut table, &id).await;
     let note = agent.send(&id, "note").await;
     conversations(client, &mut table, &id).await;
+    changes(client, &mut table, &id).await;
+    deeds(client, &mut table, &note).await;
     sending(client, &mut table, &id).await;
     listing(client, &mut table, &id, &note).await;
     searching(client, &mut table).await;
@@ -140,6 +142,29 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     none("ConversationService.ListConversations", outcome.map(drop));
     let outcome = client.get_conversation(Default::default()).await;
     none("ConversationService.GetConversation", outcome.map(drop));
+    let outcome = client.mark_conversation_read(Default::default()).await;
+    none(
+        "ConversationService.MarkConversationRead",
+        outcome.map(drop),
+    );
+    let outcome = client.mark_conversation_unread(Default::default()).await;
+    none(
+        "ConversationService.MarkConversationUnread",
+        outcome.map(drop),
+    );
+    let outcome = client.accept_conversation(Default::default()).await;
+    none("ConversationService.AcceptConversation", outcome.map(drop));
+    let outcome = client.decline_conversation(Default::default()).await;
+    none("ConversationService.DeclineConversation", outcome.map(drop));
+    let outcome = client.set_conversation_blocked(Default::default()).await;
+    none(
+        "ConversationService.SetConversationBlocked",
+        outcome.map(drop),
+    );
+    let outcome = client.delete_message(Default::default()).await;
+    none("MessageService.DeleteMessage", outcome.map(drop));
+    let outcome = client.set_reaction(Default::default()).await;
+    none("MessageService.SetReaction", outcome.map(drop));
     let outcome = client.send_message(send_request(STRANGER, "x", "t")).await;
     none("MessageService.SendMessage", outcome.map(drop));
     let outcome = client.list_messages(Default::default()).await;
@@ -538,6 +563,166 @@ async fn conversations(client: &Client, table: &mut Table, own: &str) {
     }
 }
 
+/// A call that names a conversation refuses what names none.
+macro_rules! refuses_selectors {
+    ($client:ident, $table:ident, $call:literal, $method:ident, $module:ident, $request:ident) => {{
+        use v1::$module::Selector;
+        let call = concat!("ConversationService.", $call);
+        let malformed = malformed_ids().into_iter().map(|id| {
+            let selector = Some(Selector::AccountId(id));
+            (selector, Code::InvalidArgument, "INVALID_ACCOUNT_ID")
+        });
+        let unknown = [
+            Selector::AccountId(STRANGER.to_owned()),
+            Selector::ConversationId("nonsense".to_owned()),
+        ]
+        .map(|selector| (Some(selector), Code::NotFound, "CONVERSATION_NOT_FOUND"));
+        let none = (None, Code::InvalidArgument, "SELECTOR_MISSING");
+        for (selector, code, reason) in malformed.chain(unknown).chain([none]) {
+            let what = format!("{selector:?}");
+            let request = v1::$request {
+                selector,
+                ..Default::default()
+            };
+            let outcome = $client.$method(request).await;
+            $table.expect(call, &what, outcome, code, reason);
+        }
+    }};
+}
+
+/// What changes a conversation.
+async fn changes(client: &Client, table: &mut Table, own: &str) {
+    refuses_selectors!(
+        client,
+        table,
+        "MarkConversationRead",
+        mark_conversation_read,
+        mark_conversation_read_request,
+        MarkConversationReadRequest
+    );
+    refuses_selectors!(
+        client,
+        table,
+        "MarkConversationUnread",
+        mark_conversation_unread,
+        mark_conversation_unread_request,
+        MarkConversationUnreadRequest
+    );
+    refuses_selectors!(
+        client,
+        table,
+        "AcceptConversation",
+        accept_conversation,
+        accept_conversation_request,
+        AcceptConversationRequest
+    );
+    refuses_selectors!(
+        client,
+        table,
+        "DeclineConversation",
+        decline_conversation,
+        decline_conversation_request,
+        DeclineConversationRequest
+    );
+    refuses_selectors!(
+        client,
+        table,
+        "SetConversationBlocked",
+        set_conversation_blocked,
+        set_conversation_blocked_request,
+        SetConversationBlockedRequest
+    );
+    let foreign = v1::MarkConversationReadRequest {
+        selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
+            own.to_owned(),
+        )),
+        up_to_message_id: "nonsense".to_owned(),
+        ..Default::default()
+    };
+    table.expect(
+        "ConversationService.MarkConversationRead",
+        "an unknown message",
+        client.mark_conversation_read(foreign).await,
+        Code::NotFound,
+        "MESSAGE_NOT_FOUND",
+    );
+    // Note to self is with nobody who could be accepted, declined or blocked.
+    let impossible = Code::FailedPrecondition;
+    let accept = v1::AcceptConversationRequest {
+        selector: Some(v1::accept_conversation_request::Selector::AccountId(
+            own.to_owned(),
+        )),
+        ..Default::default()
+    };
+    table.expect(
+        "ConversationService.AcceptConversation",
+        "oneself",
+        client.accept_conversation(accept).await,
+        impossible,
+        "NOT_POSSIBLE",
+    );
+    let decline = v1::DeclineConversationRequest {
+        selector: Some(v1::decline_conversation_request::Selector::AccountId(
+            own.to_owned(),
+        )),
+        ..Default::default()
+    };
+    table.expect(
+        "ConversationService.DeclineConversation",
+        "oneself",
+        client.decline_conversation(decline).await,
+        impossible,
+        "NOT_POSSIBLE",
+    );
+    let block = v1::SetConversationBlockedRequest {
+        selector: Some(v1::set_conversation_blocked_request::Selector::AccountId(
+            own.to_owned(),
+        )),
+        blocked: true,
+        ..Default::default()
+    };
+    table.expect(
+        "ConversationService.SetConversationBlocked",
+        "oneself",
+        client.set_conversation_blocked(block).await,
+        impossible,
+        "NOT_POSSIBLE",
+    );
+}
+
+/// What is done to a message.
+async fn deeds(client: &Client, table: &mut Table, note: &v1::Message) {
+    let call = "MessageService.DeleteMessage";
+    for (id, scope, code, reason) in [
+        (&*note.id, 0, Code::InvalidArgument, "SCOPE_MISSING"),
+        (&*note.id, 9, Code::InvalidArgument, "SCOPE_MISSING"),
+        ("nonsense", 1, Code::NotFound, "MESSAGE_NOT_FOUND"),
+        ("", 3, Code::NotFound, "MESSAGE_NOT_FOUND"),
+    ] {
+        let request = v1::DeleteMessageRequest {
+            message_id: id.to_owned(),
+            scope,
+            ..Default::default()
+        };
+        let outcome = client.delete_message(request).await;
+        table.expect(call, &format!("{id}, {scope}"), outcome, code, reason);
+    }
+    let call = "MessageService.SetReaction";
+    for (id, emoji, code, reason) in [
+        (&*note.id, "", Code::InvalidArgument, "EMOJI_INVALID"),
+        (&*note.id, "no", Code::InvalidArgument, "EMOJI_INVALID"),
+        ("nonsense", "👍", Code::NotFound, "MESSAGE_NOT_FOUND"),
+    ] {
+        let request = v1::SetReactionRequest {
+            message_id: id.to_owned(),
+            emoji: emoji.to_owned(),
+            ..Default::default()
+        };
+        let outcome = client.set_reaction(request).await;
+        table.expect(call, &format!("{id}, {emoji:?}"), outcome, code, reason);
+    }
+}
+
 async fn sending(client: &Client, table: &mut Table, own: &str) {
     let call = "MessageService.SendMessage";
     for id in malformed_ids() {
@@ -583,6 +768,44 @@ async fn sending(client: &Client, table: &mut Table, own: &str) {
         let outcome = client.send_message(request).await;
         table.expect(call, what, outcome, Code::InvalidArgument, reason);
     }
+    let rich = |quote: &str, url: &str, title: &str| {
+        let mut request = send_request(own, "see https://a.example/", "t");
+        let text = request.text.as_mut().unwrap();
+        if quote.is_empty() {
+            text.preview = Some(v1::LinkPreview {
+                url: url.to_owned(),
+                title: title.to_owned(),
+            });
+        } else {
+            text.quote = Some(v1::Quote {
+                message_id: quote.to_owned(),
+                ..Default::default()
+            });
+        }
+        request
+    };
+    for (what, request) in [
+        (
+            "a preview of another page",
+            rich("", "https://b.example/", "B"),
+        ),
+        (
+            "a preview without a title",
+            rich("", "https://a.example/", ""),
+        ),
+        ("a preview of no https page", rich("", "a.example", "A")),
+    ] {
+        let outcome = client.send_message(request).await;
+        let reason = "PREVIEW_INVALID";
+        table.expect(call, what, outcome, Code::InvalidArgument, reason);
+    }
+    table.expect(
+        call,
+        "a quote of nothing",
+        client.send_message(rich("nonsense", "", "")).await,
+        Code::NotFound,
+        "MESSAGE_NOT_FOUND",
+    );
     // More than the socket takes at all is refused, too, and the connection lives on.
     let huge = client
         .send_message(send_request(own, &"x".repeat(2 << 20), "t"))

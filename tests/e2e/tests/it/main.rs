@@ -14,6 +14,7 @@ mod ctl;
 mod delete;
 mod errors;
 mod idempotent;
+mod kinds;
 mod load;
 mod lock;
 mod owner_only;

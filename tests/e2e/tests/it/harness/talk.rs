@@ -19,6 +19,11 @@ pub fn bodies(messages: &[v1::Message]) -> Vec<&str> {
     messages.iter().map(body).collect()
 }
 
+/// Whether it is more than the note that the other side accepted the first message.
+pub fn is_said(message: &v1::Message) -> bool {
+    !matches!(message.content, Some(Content::RequestAccepted(_)))
+}
+
 /// When a message was written, in ms.
 pub fn sent_ms(message: &v1::Message) -> i64 {
     let time = message.send_time.unwrap();
@@ -78,8 +83,15 @@ impl Agent {
         .await
     }
 
-    /// All messages with an account, the oldest first; none when there is no conversation.
+    /// All that was said with an account, the oldest first; without the note that somebody accepted a request.
     pub async fn messages(&self, with: &str) -> Vec<v1::Message> {
+        let mut all = self.all_messages(with).await;
+        all.retain(is_said);
+        all
+    }
+
+    /// All entries with an account, the oldest first; none when there is no conversation.
+    pub async fn all_messages(&self, with: &str) -> Vec<v1::Message> {
         let mut request = v1::ListMessagesRequest {
             conversation: Some(Selector::AccountId(with.to_owned())),
             page_size: 200,

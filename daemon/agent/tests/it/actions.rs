@@ -1,0 +1,337 @@
+//! What frontends do: local state, what goes into the outbox, and in which order.
+
+use futures_util::future::BoxFuture;
+use session_protocol::content::{Kind, Visible};
+use sessiond::actions::delete::{Scope, delete};
+use sessiond::actions::send::{Draft, send};
+use sessiond::actions::{ActionError, Actor, approve, react, read};
+use sessiond::store::StoreError;
+use sessiond::store::conversations::Selector;
+use sqlx::SqliteConnection;
+
+use crate::common::{Rig, keys, rig};
+use crate::say::say;
+
+fn text(body: &str) -> Kind {
+    Kind::Visible(Box::new(Visible::text(body)))
+}
+
+async fn act<T, F>(rig: &Rig, action: F) -> Result<T, ActionError>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection, &'c Actor) -> BoxFuture<'c, Result<T, ActionError>>
+        + Send
+        + 'static,
+{
+    let actor = Actor {
+        own: rig.context.account_id(),
+        name: "Me".into(),
+        now_ms: rig.context.now_ms(),
+    };
+    rig.context
+        .db
+        .writer()
+        .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
+        .await
+}
+
+fn with(number: u8) -> Selector {
+    Selector::Peer(keys(number).account_id().to_string())
+}
+
+/// What waits in the outbox, in order: kind, number of the account whose swarm gets it, whether it waits for another.
+async fn outbox(rig: &Rig) -> Vec<String> {
+    let rows: Vec<(String, String, bool)> =
+        sqlx::query_as("SELECT kind, owner, follows IS NOT NULL FROM outbox ORDER BY id")
+            .fetch_all(rig.context.db.readers())
+            .await
+            .unwrap();
+    rows.into_iter()
+        .map(|(kind, owner, follows)| {
+            let number = (1..9).find(|n| keys(*n).account_id().to_string() == owner);
+            format!(
+                "{}{kind} to {}",
+                if follows { "then " } else { "" },
+                number.unwrap()
+            )
+        })
+        .collect()
+}
+
+async fn clear_outbox(rig: &Rig) {
+    rig.execute("DELETE FROM outbox").await;
+}
+
+async fn send_to(rig: &Rig, to: u8, draft: Draft) -> Result<String, ActionError> {
+    let recipient = keys(to).account_id();
+    act(rig, move |connection, actor| {
+        Box::pin(async move {
+            let (row, _) = send(connection, actor, recipient, &draft).await?;
+            Ok(row.public_id)
+        })
+    })
+    .await
+}
+
+fn draft(body: &str, token: &str) -> Draft {
+    Draft {
+        body: body.into(),
+        token: token.into(),
+        ..Draft::default()
+    }
+}
+
+#[tokio::test]
+async fn reading_tells_only_whom_it_may() {
+    for (name, wanted, request, told) in [
+        ("receipts are off", false, false, 0),
+        ("a request", true, true, 0),
+        ("receipts are on", true, false, 1),
+    ] {
+        let rig = rig().await;
+        let now = rig.context.now_ms() - 10_000;
+        rig.hear(&[say(2, now + 1, text("a")), say(2, now + 2, text("b"))])
+            .await;
+        if !request {
+            rig.hear(&[say(1, now, text("c")).copied_to(2)]).await;
+        }
+        if wanted {
+            rig.execute("INSERT INTO setting (key, value) VALUES ('read_receipts', 1)")
+                .await;
+        }
+        for _ in 0..2 {
+            // The second time there is nothing more to tell.
+            act(&rig, |connection, actor| {
+                Box::pin(async move { read::mark_read(connection, actor, &with(2), None).await })
+            })
+            .await
+            .unwrap();
+        }
+        assert_eq!(rig.conversation(2).await.unwrap().unread_count, 0, "{name}");
+        let expected = vec!["READ_RECEIPT to 2".to_owned(); told];
+        assert_eq!(outbox(&rig).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn reading_up_to_a_message_of_another_conversation_is_refused() {
+    let rig = rig().await;
+    let now = rig.context.now_ms() - 10_000;
+    rig.hear(&[say(2, now, text("a")), say(3, now, text("b"))])
+        .await;
+    let id = rig.messages(3).await[0].id.clone();
+    let outcome = act(&rig, move |connection, actor| {
+        Box::pin(async move { read::mark_read(connection, actor, &with(2), Some(&id)).await })
+    })
+    .await;
+    assert!(matches!(outcome, Err(ActionError::NoMessage)));
+    assert_eq!(rig.conversation(2).await.unwrap().unread_count, 1);
+}
+
+#[tokio::test]
+async fn a_deletion_goes_as_far_as_asked() {
+    for (scope, author, items, copies) in [
+        (Scope::Here, 1, vec![], 0),
+        (Scope::Here, 2, vec![], 0),
+        (Scope::OwnDevices, 2, vec!["UNSEND to 1"], 1),
+        (
+            Scope::Everyone,
+            1,
+            vec!["UNSEND to 2", "then UNSEND to 1"],
+            1,
+        ),
+    ] {
+        let rig = rig().await;
+        let now = rig.context.now_ms() - 10_000;
+        rig.hear(&[
+            say(1, now, text("ours")).copied_to(2),
+            say(2, now + 1, text("theirs")),
+        ])
+        .await;
+        let place = usize::from(author == 2);
+        let id = rig.messages(2).await[place].id.clone();
+        // Twice: the second time changes nothing.
+        for _ in 0..2 {
+            let id = id.clone();
+            act(&rig, move |connection, actor| {
+                Box::pin(async move { delete(connection, actor, &id, scope).await })
+            })
+            .await
+            .unwrap();
+        }
+        assert_eq!(rig.words(2).await[place], "(deleted)", "{scope:?}");
+        assert_eq!(outbox(&rig).await, items, "{scope:?}");
+        assert_eq!(
+            rig.one::<i64>("SELECT count(*) FROM swarm_deletion").await,
+            copies,
+            "{scope:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_deletes_for_everyone_what_others_wrote() {
+    let rig = rig().await;
+    rig.hear(&[say(2, rig.context.now_ms(), text("theirs"))])
+        .await;
+    let id = rig.messages(2).await[0].id.clone();
+    let outcome = act(&rig, move |connection, actor| {
+        Box::pin(async move { delete(connection, actor, &id, Scope::Everyone).await })
+    })
+    .await;
+    assert!(matches!(outcome, Err(ActionError::NotPossible(_))));
+    assert_eq!(rig.words(2).await, ["theirs"]);
+}
+
+#[tokio::test]
+async fn what_was_not_sent_yet_is_deleted_before_it_goes() {
+    let rig = rig().await;
+    let id = send_to(&rig, 2, draft("regret", "t")).await.unwrap();
+    act(&rig, move |connection, actor| {
+        Box::pin(async move { delete(connection, actor, &id, Scope::Everyone).await })
+    })
+    .await
+    .unwrap();
+    // It may be on its way this very moment, so the request goes nevertheless.
+    assert_eq!(outbox(&rig).await, ["UNSEND to 2", "then UNSEND to 1"]);
+}
+
+#[tokio::test]
+async fn a_reaction_is_sent_once() {
+    let rig = rig().await;
+    let now = rig.context.now_ms() - 10_000;
+    rig.hear(&[say(2, now, text("theirs"))]).await;
+    let id = rig.messages(2).await[0].id.clone();
+    for (remove, reactions, items) in [(false, 1, 2), (false, 1, 2), (true, 0, 4), (true, 0, 4)] {
+        let id = id.clone();
+        let (row, _) = act(&rig, move |connection, actor| {
+            Box::pin(async move { react::react(connection, actor, &id, "👍", remove).await })
+        })
+        .await
+        .unwrap();
+        assert_eq!(row.reactions.len(), reactions);
+        assert_eq!(outbox(&rig).await.len(), items);
+    }
+    assert_eq!(
+        outbox(&rig).await[..2],
+        ["REACTION to 2", "then REACTION to 1"]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_tells_first_that_it_accepts() {
+    let rig = rig().await;
+    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("hi"))])
+        .await;
+    send_to(&rig, 2, draft("hello", "t1")).await.unwrap();
+    assert_eq!(
+        outbox(&rig).await,
+        ["REQUEST_RESPONSE to 2", "TEXT to 2", "then TEXT to 1"]
+    );
+    let times: Vec<i64> = sqlx::query_scalar("SELECT sent_ms FROM outbox ORDER BY id")
+        .fetch_all(rig.context.db.readers())
+        .await
+        .unwrap();
+    assert_eq!(times[1] - times[0], 100);
+    let conversation = rig.conversation(2).await.unwrap();
+    assert!(conversation.approved && !conversation.request);
+    // Once.
+    clear_outbox(&rig).await;
+    send_to(&rig, 2, draft("more", "t2")).await.unwrap();
+    act(&rig, |connection, actor| {
+        Box::pin(async move { approve::accept(connection, actor, &with(2)).await })
+    })
+    .await
+    .unwrap();
+    assert_eq!(outbox(&rig).await, ["TEXT to 2", "then TEXT to 1"]);
+}
+
+#[tokio::test]
+async fn a_request_is_declined_with_or_without_blocking() {
+    for block in [false, true] {
+        let rig = rig().await;
+        let now = rig.context.now_ms() - 10_000;
+        let first = say(2, now, text("hi")).stored();
+        rig.apply(vec![first.clone()]).await;
+        act(&rig, move |connection, actor| {
+            Box::pin(async move { approve::decline(connection, actor, &with(2), block).await })
+        })
+        .await
+        .unwrap();
+        assert!(outbox(&rig).await.is_empty());
+        assert!(rig.words(2).await.is_empty());
+        assert_eq!(rig.conversation(2).await.is_some(), block);
+        // The same does not come back; something new does, unless blocked.
+        rig.apply(vec![first]).await;
+        assert!(rig.words(2).await.is_empty());
+        rig.hear(&[say(2, rig.context.now_ms(), text("please"))])
+            .await;
+        let expected: &[&str] = if block { &[] } else { &["please"] };
+        assert_eq!(rig.words(2).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn nothing_goes_to_whom_we_blocked() {
+    let rig = rig().await;
+    let now = rig.context.now_ms() - 10_000;
+    rig.hear(&[
+        say(1, now, text("ours")).copied_to(2),
+        say(2, now + 1, text("theirs")),
+    ])
+    .await;
+    act(&rig, |connection, actor| {
+        Box::pin(async move { approve::set_blocked(connection, actor, &with(2), true).await })
+    })
+    .await
+    .unwrap();
+    let outcome = send_to(&rig, 2, draft("no", "t")).await;
+    assert!(matches!(outcome, Err(ActionError::Blocked)));
+    let id = rig.messages(2).await[1].id.clone();
+    let outcome = act(&rig, move |connection, actor| {
+        Box::pin(async move { react::react(connection, actor, &id, "👍", false).await })
+    })
+    .await;
+    assert!(matches!(outcome, Err(ActionError::Blocked)));
+    rig.execute("INSERT INTO setting (key, value) VALUES ('read_receipts', 1)")
+        .await;
+    act(&rig, |connection, actor| {
+        Box::pin(async move { read::mark_read(connection, actor, &with(2), None).await })
+    })
+    .await
+    .unwrap();
+    assert!(outbox(&rig).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_covers_quote_and_preview() {
+    let rig = rig().await;
+    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("asked"))])
+        .await;
+    let quoted = rig.messages(2).await[0].id.clone();
+    let rich = Draft {
+        body: "see https://a.example/".into(),
+        quote: Some(quoted),
+        preview: Some(("https://a.example/".into(), "A".into())),
+        token: "t".into(),
+    };
+    let id = send_to(&rig, 2, rich.clone()).await.unwrap();
+    assert_eq!(send_to(&rig, 2, rich.clone()).await.unwrap(), id);
+    for other in [
+        Draft {
+            quote: None,
+            ..rich.clone()
+        },
+        Draft {
+            preview: None,
+            ..rich.clone()
+        },
+        draft("see https://a.example/", "t"),
+    ] {
+        assert!(matches!(
+            send_to(&rig, 2, other).await,
+            Err(ActionError::Store(StoreError::TokenReused))
+        ));
+    }
+    assert_eq!(rig.words(2).await.len(), 2);
+}
