@@ -219,8 +219,9 @@ fn guards_of_a_former_run_count_after_they_answered() {
     let bytes = serde_json::to_vec(&state.guards).unwrap();
     let mut state = self::state(12);
     state.guards = serde_json::from_slice(&bytes).unwrap();
-    let begun = begin(&mut state, Class::OWN, 0, false).unwrap();
-    assert!(!guards.contains(&begun.hops[0].ed25519));
+    // Until then they are nodes like any other, and may be drawn like any other.
+    let mut drawn = (0..100).map(|_| begin(&mut state, Class::OWN, 0, false).unwrap());
+    assert!(drawn.any(|route| !guards.contains(&route.hops[0].ed25519)));
     state.guard_tested(&guards[1], Ok(()), at(0));
     state.guard_tested(&guards[0], Err(Fault::Timeout), at(0));
     let begun = begin(&mut state, Class::OWN, 0, false).unwrap();
