@@ -1,6 +1,6 @@
 //! Every duration of the network layer, in one place, so that a test network can scale them together.
 //!
-//! Facts: network.md 6.1, 6.4, 7.1 and 10; observed-nodes.md 1 and 15.
+//! Facts: network.md 6.1, 6.4, 7.1 and 10; messages.md 5.6; observed-nodes.md 1 and 15.
 
 use std::time::Duration;
 
@@ -42,6 +42,12 @@ pub struct Times {
     pub guard_rest: Duration,
     /// Least time between two resynchronisations of the clock.
     pub resync: Duration,
+    /// Pause after the first failed attempt to send what waits; doubles up to [`Times::resend_max`].
+    pub resend_min: Duration,
+    /// Longest such pause.
+    pub resend_max: Duration,
+    /// The same while there is no path. A path that comes up ends it.
+    pub resend_no_path: Duration,
 }
 
 impl Default for Times {
@@ -65,6 +71,9 @@ impl Default for Times {
             backoff_max: seconds(60),
             guard_rest: seconds(60),
             resync: seconds(10),
+            resend_min: seconds(5),
+            resend_max: seconds(300),
+            resend_no_path: seconds(30),
         }
     }
 }
@@ -106,6 +115,9 @@ impl Times {
             backoff_max: scale(self.backoff_max),
             guard_rest: scale(self.guard_rest),
             resync: scale(self.resync),
+            resend_min: scale(self.resend_min),
+            resend_max: scale(self.resend_max),
+            resend_no_path: scale(self.resend_no_path),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use session_network::{NetworkError, StoreItem, StoreReceipt};
+use session_network::{NetworkError, StoreItem, StoreReceipt, Times};
 use session_protocol::storage::{Namespace, message_hash, request};
 use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
 
@@ -29,11 +29,8 @@ use crate::time::to_db;
 const ATTEMPTS: i64 = 10;
 /// Longest an item waits, ms.
 const PATIENCE_MS: i64 = 14 * 86_400_000;
-/// First pause after a failed attempt; doubles up to [`LAST_PAUSE_MS`].
-const FIRST_PAUSE_MS: i64 = 5_000;
-const LAST_PAUSE_MS: i64 = 300_000;
-/// Pause while there is no path. A path that comes up ends it.
-const NO_PATH_PAUSE_MS: i64 = 30_000;
+/// Longest until the outbox is looked at again, ms.
+const LOOK_MS: i64 = 300_000;
 /// Name among the agent's tasks.
 const TASK: &str = "outbox";
 /// Longest one batch may take: its requests have deadlines.
@@ -124,9 +121,9 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
     }
     let mut connection = context.db.readers().acquire().await?;
     let next = outbox::next_due(&mut connection).await?;
-    let wait = next.map_or(LAST_PAUSE_MS, |at| at.saturating_sub(context.now_ms()));
+    let wait = next.map_or(LOOK_MS, |at| at.saturating_sub(context.now_ms()));
     Ok(Duration::from_millis(
-        u64::try_from(wait.clamp(100, LAST_PAUSE_MS)).unwrap_or(100),
+        u64::try_from(wait.clamp(100, LOOK_MS)).unwrap_or(100),
     ))
 }
 
@@ -222,6 +219,7 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
         Err(_) => vec![Err(NetworkError::NoSwarm); items.len()],
     };
     context.progress.active(context.now_ms());
+    let times = *context.network.times();
     let own = context.account_id().to_string();
     context
         .db
@@ -239,7 +237,9 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
                         Ok(receipt) => {
                             stored(&mut *connection, item, &own, &receipt, now_ms).await?;
                         }
-                        Err(error) => failed(&mut *connection, item, &error, now_ms).await?,
+                        Err(error) => {
+                            failed(&mut *connection, item, &error, &times, now_ms).await?
+                        }
                     }
                 }
                 Ok(())
@@ -312,6 +312,7 @@ async fn failed(
     connection: &mut sqlx::SqliteConnection,
     item: &Due,
     error: &NetworkError,
+    times: &Times,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let attempts = item.attempts + i64::from(error.had_path());
@@ -326,11 +327,12 @@ async fn failed(
     };
     let Some(reason) = reason else {
         let pause = if error.had_path() {
-            pause_ms(attempts)
+            pause(times, attempts)
         } else {
-            NO_PATH_PAUSE_MS
+            times.resend_no_path
         };
-        return outbox::postpone(connection, item.id, attempts, now_ms + pause).await;
+        let due_ms = now_ms.saturating_add(to_db(millis(pause)));
+        return outbox::postpone(connection, item.id, attempts, due_ms).await;
     };
     // The copy for the own devices would speak of something that was never sent: it goes, too.
     outbox::give_up(&mut *connection, item.id).await?;
@@ -357,21 +359,41 @@ async fn failed(
     entries::progress(connection, message, &progress, now_ms).await
 }
 
-/// 5 s, 10 s, ... up to 5 min.
-fn pause_ms(attempts: i64) -> i64 {
+/// 5 s, 10 s, ... up to 5 min, unless times are scaled.
+fn pause(times: &Times, attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(1, 10) - 1).unwrap_or(0);
-    (FIRST_PAUSE_MS << doublings).min(LAST_PAUSE_MS)
+    (times.resend_min * (1 << doublings)).min(times.resend_max)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::pause_ms;
+    use std::time::Duration;
+
+    use session_network::Times;
+
+    use super::pause;
 
     #[test]
     fn pauses_double_up_to_five_minutes() {
-        let pauses: Vec<i64> = (1..=8).map(|attempts| pause_ms(attempts) / 1000).collect();
+        let times = Times::default();
+        let pauses: Vec<u64> = (1..=8).map(|n| pause(&times, n).as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(pause_ms(0), 5_000);
-        assert_eq!(pause_ms(i64::MAX), 300_000);
+        assert_eq!(pause(&times, 0).as_secs(), 5);
+        assert_eq!(pause(&times, i64::MAX).as_secs(), 300);
+    }
+
+    #[test]
+    fn pauses_follow_the_times_of_the_network() {
+        let times = Times {
+            resend_min: Duration::from_secs(1),
+            resend_max: Duration::from_secs(6),
+            ..Times::default()
+        };
+        let pauses: Vec<u64> = (1..=5).map(|n| pause(&times, n).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 6, 6]);
     }
 }

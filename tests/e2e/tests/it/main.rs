@@ -8,11 +8,13 @@
 mod harness;
 
 mod at_rest;
+mod clocks;
 mod conformance;
 mod converse;
 mod ctl;
 mod delete;
 mod errors;
+mod faults;
 mod idempotent;
 mod kinds;
 mod load;

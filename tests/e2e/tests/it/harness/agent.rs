@@ -24,6 +24,8 @@ pub struct Agent {
     log_filter: Option<String>,
     /// `$CREDENTIALS_DIRECTORY`, if any.
     credentials: Option<PathBuf>,
+    /// How wrong its clock is, s, and the library that makes it so.
+    clock: Option<(i64, PathBuf)>,
     process: Option<Process>,
     client: Option<Client>,
 }
@@ -39,6 +41,7 @@ impl Agent {
             proxy: None,
             log_filter: None,
             credentials: None,
+            clock: None,
             process: None,
             client: None,
         };
@@ -112,6 +115,12 @@ impl Agent {
         self.credentials = Some(dir);
     }
 
+    /// Its clock is wrong by so many seconds from its next start on.
+    #[cfg(target_os = "linux")]
+    pub fn clock_off_by(&mut self, seconds: i64) {
+        self.clock = Some((seconds, super::clock::library(&self.room)));
+    }
+
     /// What starts it.
     pub fn command(&self) -> Command {
         let mut command = match &self.namespace {
@@ -131,6 +140,10 @@ impl Agent {
         }
         if let Some(dir) = &self.credentials {
             command.env("CREDENTIALS_DIRECTORY", dir);
+        }
+        if let Some((seconds, library)) = &self.clock {
+            command.env("LD_PRELOAD", library);
+            command.env("CLOCK_OFF_BY", seconds.to_string());
         }
         command
     }

@@ -1,6 +1,8 @@
 //! What the tests stand on: processes, agents as their frontends see them, and waiting with a deadline.
 
 mod agent;
+#[cfg(target_os = "linux")]
+mod clock;
 mod localnet;
 mod process;
 mod rng;
