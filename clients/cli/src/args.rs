@@ -17,6 +17,7 @@ use crate::commands::{
     search::{ExplainArgs, SearchArgs},
     send::SendArgs,
     settings::SettingsCommand,
+    tune::{ClearArgs, SetArgs},
     vault::VaultCommand,
 };
 
@@ -115,6 +116,10 @@ pub enum Command {
     Unblock(ConversationArgs),
     /// Delete a message's content
     Delete(DeleteArgs),
+    /// Set a nickname, pin, hide or mute a conversation
+    Set(SetArgs),
+    /// Delete all messages of a conversation from this device
+    Clear(ClearArgs),
     /// Put an emoji on a message, or take it off
     React(ReactArgs),
     /// Show or change what you chose for the account: receipts, typing, notifications

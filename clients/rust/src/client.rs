@@ -184,6 +184,10 @@ calls! {
     decline_conversation: conversations, DeclineConversationRequest => DeclineConversationResponse, call;
     /// `ConversationService.SetConversationBlocked`
     set_conversation_blocked: conversations, SetConversationBlockedRequest => SetConversationBlockedResponse, call;
+    /// `ConversationService.UpdateConversation`
+    update_conversation: conversations, UpdateConversationRequest => UpdateConversationResponse, call;
+    /// `ConversationService.ClearConversation`
+    clear_conversation: conversations, ClearConversationRequest => ClearConversationResponse, call;
     /// `MessageService.SendMessage`; see also [`Client::send_and_wait`].
     send_message: messages, SendMessageRequest => SendMessageResponse, call;
     /// `MessageService.ListMessages`

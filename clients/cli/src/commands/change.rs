@@ -172,7 +172,10 @@ pub async fn react(context: &mut Context, args: ReactArgs) -> Result<(), Failure
     context.print(&chat::chat(&[message], &context.clock, context.full))
 }
 
-fn show(context: &mut Context, conversation: Option<Conversation>) -> Result<(), Failure> {
+pub(super) fn show(
+    context: &mut Context,
+    conversation: Option<Conversation>,
+) -> Result<(), Failure> {
     let conversation = conversation.ok_or(Failure::Incomplete("the conversation"))?;
     if context.json {
         return context.object("Conversation", &conversation);

@@ -14,6 +14,7 @@ mod network;
 pub mod search;
 pub mod send;
 pub mod settings;
+pub mod tune;
 pub mod vault;
 
 use self::account::AccountCommand;
@@ -61,6 +62,8 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Block(args) => change::block(context, args, true).await,
         Command::Unblock(args) => change::block(context, args, false).await,
         Command::Delete(args) => change::delete(context, args).await,
+        Command::Set(args) => tune::set(context, args).await,
+        Command::Clear(args) => tune::clear(context, args).await,
         Command::React(args) => change::react(context, args).await,
         Command::Events(args) => events::events(context, args).await,
     }

@@ -42,6 +42,8 @@ const ROWS: &[Row] = &[
     ("ConversationService/AcceptConversation", Ready, &["accept", BOB], ""),
     ("ConversationService/DeclineConversation", Ready, &["decline", BOB, "--block"], ""),
     ("ConversationService/SetConversationBlocked", Ready, &["block", BOB], ""),
+    ("ConversationService/UpdateConversation", Ready, &["set", BOB, "--nickname", "Bobby", "--mute", "8h"], ""),
+    ("ConversationService/ClearConversation", Ready, &["clear", BOB, "--yes"], ""),
     ("MessageService/DeleteMessage", Ready, &["delete", "m1", "--from", "everyone"], ""),
     ("MessageService/SetReaction", Ready, &["react", "m1", "👍"], ""),
     ("MessageService/SendMessage", Ready, &["send", BOB, "hi"], ""),

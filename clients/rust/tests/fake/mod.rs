@@ -397,6 +397,25 @@ impl conversation_service_server::ConversationService for Fake {
             cursor: "log1:0".into(),
         }))
     }
+    async fn update_conversation(
+        &self,
+        _: Request<UpdateConversationRequest>,
+    ) -> Answer<UpdateConversationResponse> {
+        self.ready().await?;
+        Ok(Response::new(UpdateConversationResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn clear_conversation(
+        &self,
+        _: Request<ClearConversationRequest>,
+    ) -> Answer<ClearConversationResponse> {
+        self.ready().await?;
+        Ok(Response::new(ClearConversationResponse {
+            cursor: "log1:0".into(),
+        }))
+    }
     async fn list_conversations(
         &self,
         _: Request<ListConversationsRequest>,

@@ -5,6 +5,7 @@
 //! goes to the recipient, and behind it the copy for the own devices where the kind has one (5.6).
 
 pub mod approve;
+pub mod change;
 pub mod delete;
 pub mod react;
 pub mod read;

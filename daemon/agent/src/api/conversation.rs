@@ -8,6 +8,7 @@ use tonic::{Code, Request, Response, Status};
 use super::error::{from_action, from_store, invalid, status};
 use super::{Api, message, page};
 use crate::account::Account;
+use crate::actions::change::{self, Changes};
 use crate::actions::{approve, read};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
@@ -27,6 +28,61 @@ macro_rules! selector {
             )),
         }
     };
+}
+
+/// Longest nickname, bytes (messages.md 8.1).
+const NICKNAME_BYTES: usize = 100;
+
+/// Fields of a conversation that can be changed.
+const FIELDS: &str = "nickname, hidden, pin_priority, notify_mode, mute_until_time";
+
+/// Takes over what `fields` name.
+fn changes(wanted: &v1::Conversation, fields: &[String]) -> Result<Changes, Status> {
+    let unknown = || invalid("CONVERSATION_INVALID", "a field has an impossible value");
+    let mut changes = Changes::default();
+    for field in fields {
+        match field.as_str() {
+            "nickname" if wanted.nickname.len() > NICKNAME_BYTES => {
+                return Err(invalid(
+                    "NICKNAME_TOO_LONG",
+                    "a nickname has 100 bytes at most",
+                ));
+            }
+            "nickname" => changes.nickname = Some(wanted.nickname.trim().to_owned()),
+            "hidden" => changes.hidden = Some(wanted.hidden),
+            "pin_priority" => {
+                i32::try_from(wanted.pin_priority).map_err(|_| unknown())?;
+                changes.pin_priority = Some(wanted.pin_priority);
+            }
+            "notify_mode" => {
+                v1::NotifyMode::try_from(wanted.notify_mode).map_err(|_| unknown())?;
+                changes.notify_mode = Some(wanted.notify_mode.into());
+            }
+            "mute_until_time" => {
+                let ms = wanted.mute_until_time.map_or(Some(0), |time| {
+                    let ms = time.seconds.checked_mul(1000)?;
+                    ms.checked_add(i64::from(time.nanos) / 1_000_000)
+                });
+                changes.mute_until_ms = Some(ms.filter(|ms| *ms >= 0).ok_or_else(unknown)?);
+            }
+            _ => {
+                return Err(invalid(
+                    "UPDATE_MASK_UNKNOWN_FIELD",
+                    format!("these can be changed: {FIELDS}"),
+                ));
+            }
+        }
+    }
+    if changes == Changes::default() {
+        return Err(invalid(
+            "UPDATE_MASK_EMPTY",
+            "say in update_mask what to change",
+        ));
+    }
+    if changes.hidden == Some(true) && changes.pin_priority.is_some_and(|pin| pin > 0) {
+        return Err(unknown());
+    }
+    Ok(changes)
 }
 
 /// The list of conversations in page tokens.
@@ -192,6 +248,58 @@ impl ConversationService for Api {
             conversation: present(&account, &row.public_id).await?,
             cursor: account.cursor(seq).encode(),
         }))
+    }
+
+    async fn update_conversation(
+        &self,
+        request: Request<v1::UpdateConversationRequest>,
+    ) -> Result<Response<v1::UpdateConversationResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, update_conversation_request)?;
+        let fields = request.update_mask.unwrap_or_default().paths;
+        let changes = changes(&request.conversation.unwrap_or_default(), &fields)?;
+        let (row, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move { change::change(connection, actor, &selector, changes).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::UpdateConversationResponse {
+            conversation: present(&account, &row.public_id).await?,
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn clear_conversation(
+        &self,
+        request: Request<v1::ClearConversationRequest>,
+    ) -> Result<Response<v1::ClearConversationResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        if request.account.trim().is_empty() {
+            return Err(invalid(
+                "ACCOUNT_NOT_NAMED",
+                "repeat the account's ID: what is cleared does not come back",
+            ));
+        }
+        let selector = selector!(request.selector, clear_conversation_request)?;
+        let mut first = None;
+        loop {
+            let selector = selector.clone();
+            let (more, seq) = account
+                .act(move |connection, actor| {
+                    Box::pin(async move { change::clear(connection, actor, &selector).await })
+                })
+                .await
+                .map_err(from_action)?;
+            let seq = *first.get_or_insert(seq);
+            if !more {
+                return Ok(Response::new(v1::ClearConversationResponse {
+                    cursor: account.cursor(seq).encode(),
+                }));
+            }
+        }
     }
 }
 

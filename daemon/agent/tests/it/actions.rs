@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use session_protocol::content::{Kind, Visible};
+use sessiond::actions::change::{self, Changes};
 use sessiond::actions::delete::{Scope, delete};
 use sessiond::actions::send::{Draft, send};
 use sessiond::actions::{ActionError, Actor, approve, react, read};
@@ -334,4 +335,92 @@ async fn a_token_covers_quote_and_preview() {
         ));
     }
     assert_eq!(rig.words(2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_user_sets_for_a_conversation_stays_as_set() {
+    let rig = rig().await;
+    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("hi"))])
+        .await;
+    let set = async |changes: Changes| {
+        act(&rig, move |connection, actor| {
+            Box::pin(async move { change::change(connection, actor, &with(2), changes).await })
+        })
+        .await
+        .unwrap();
+        let row = rig.conversation(2).await.unwrap();
+        (
+            row.nickname,
+            row.priority,
+            row.notify_mode,
+            row.mute_until_ms,
+        )
+    };
+    let pin = |pin| Changes {
+        pin_priority: Some(pin),
+        ..Changes::default()
+    };
+    let hide = |hidden| Changes {
+        hidden: Some(hidden),
+        ..Changes::default()
+    };
+    let all = Changes {
+        nickname: Some("Bobby".into()),
+        notify_mode: Some(2),
+        mute_until_ms: Some(7),
+        ..pin(3)
+    };
+    let bobby = || "Bobby".to_owned();
+    assert_eq!(set(all).await, (bobby(), 3, 2, 7));
+    assert_eq!(set(hide(false)).await, (bobby(), 3, 2, 7));
+    assert_eq!(set(hide(true)).await, (bobby(), -1, 2, 7));
+    assert_eq!(set(pin(0)).await, (bobby(), -1, 2, 7));
+    assert_eq!(set(hide(false)).await, (bobby(), 0, 2, 7));
+    let unmute = Changes {
+        mute_until_ms: Some(0),
+        ..pin(1)
+    };
+    assert_eq!(set(unmute).await, (bobby(), 1, 2, 0));
+    assert_eq!(set(pin(0)).await, (bobby(), 0, 2, 0));
+    // Whoever writes again is shown again.
+    assert_eq!(set(hide(true)).await.1, -1);
+    rig.hear(&[say(2, rig.context.now_ms(), text("there?"))])
+        .await;
+    assert_eq!(rig.conversation(2).await.unwrap().priority, 0);
+    assert!(outbox(&rig).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_cleared_does_not_come_back() {
+    let rig = rig().await;
+    let now = rig.context.now_ms() - 10_000;
+    let heard: Vec<_> = (0..250)
+        .map(|n| say(2, now + n, text("old")).stored())
+        .collect();
+    rig.apply(heard.clone()).await;
+    rig.hear(&[say(3, now, text("elsewhere"))]).await;
+    send_to(&rig, 2, draft("on its way", "t")).await.unwrap();
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        let (more, _) = act(&rig, |connection, actor| {
+            Box::pin(async move { change::clear(connection, actor, &with(2)).await })
+        })
+        .await
+        .unwrap();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(rounds, 2);
+    rig.apply(heard).await;
+    // What waits is sent nevertheless.
+    assert_eq!(rig.words(2).await, ["on its way"]);
+    assert_eq!(rig.words(3).await, ["elsewhere"]);
+    assert_eq!(outbox(&rig).await.len(), 3);
+    assert_eq!(rig.conversation(2).await.unwrap().unread, 0);
+    // What comes later is shown.
+    rig.hear(&[say(2, rig.context.now_ms() + 1_000, text("new"))])
+        .await;
+    assert_eq!(rig.words(2).await, ["on its way", "new"]);
 }

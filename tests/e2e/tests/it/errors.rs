@@ -161,6 +161,10 @@ async fn before_an_account(client: &Client, table: &mut Table) {
         "ConversationService.SetConversationBlocked",
         outcome.map(drop),
     );
+    let outcome = client.update_conversation(Default::default()).await;
+    none("ConversationService.UpdateConversation", outcome.map(drop));
+    let outcome = client.clear_conversation(Default::default()).await;
+    none("ConversationService.ClearConversation", outcome.map(drop));
     let outcome = client.delete_message(Default::default()).await;
     none("MessageService.DeleteMessage", outcome.map(drop));
     let outcome = client.set_reaction(Default::default()).await;
@@ -632,6 +636,7 @@ async fn changes(client: &Client, table: &mut Table, own: &str) {
         set_conversation_blocked_request,
         SetConversationBlockedRequest
     );
+    updates(client, table, own).await;
     let foreign = v1::MarkConversationReadRequest {
         selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
             own.to_owned(),
@@ -688,6 +693,88 @@ async fn changes(client: &Client, table: &mut Table, own: &str) {
         impossible,
         "NOT_POSSIBLE",
     );
+}
+
+/// What the user sets for a conversation, and clearing it.
+async fn updates(client: &Client, table: &mut Table, own: &str) {
+    let call = "ConversationService.UpdateConversation";
+    let long = v1::Conversation {
+        nickname: "n".repeat(101),
+        ..Default::default()
+    };
+    let impossible = v1::Conversation {
+        hidden: true,
+        pin_priority: 1,
+        notify_mode: 9,
+        mute_until_time: Some(prost_types::Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    let far = v1::Conversation {
+        pin_priority: u32::MAX,
+        ..Default::default()
+    };
+    for (conversation, fields, reason) in [
+        (&far, vec![], "UPDATE_MASK_EMPTY"),
+        (&far, vec!["blocked"], "UPDATE_MASK_UNKNOWN_FIELD"),
+        (&far, vec!["pin_priority"], "CONVERSATION_INVALID"),
+        (&long, vec!["nickname"], "NICKNAME_TOO_LONG"),
+        (&impossible, vec!["notify_mode"], "CONVERSATION_INVALID"),
+        (&impossible, vec!["mute_until_time"], "CONVERSATION_INVALID"),
+        (
+            &impossible,
+            vec!["hidden", "pin_priority"],
+            "CONVERSATION_INVALID",
+        ),
+    ] {
+        let request = v1::UpdateConversationRequest {
+            selector: Some(v1::update_conversation_request::Selector::AccountId(
+                own.to_owned(),
+            )),
+            conversation: Some(conversation.clone()),
+            update_mask: Some(prost_types::FieldMask {
+                paths: fields.iter().map(|&field| field.to_owned()).collect(),
+            }),
+            ..Default::default()
+        };
+        let outcome = client.update_conversation(request).await;
+        let what = format!("{fields:?}");
+        table.expect(call, &what, outcome, Code::InvalidArgument, reason);
+    }
+    let stranger = v1::UpdateConversationRequest {
+        selector: Some(v1::update_conversation_request::Selector::AccountId(
+            STRANGER.to_owned(),
+        )),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["hidden".to_owned()],
+        }),
+        ..Default::default()
+    };
+    table.expect(
+        call,
+        "nobody",
+        client.update_conversation(stranger).await,
+        Code::NotFound,
+        "CONVERSATION_NOT_FOUND",
+    );
+    for (account, with, code, reason) in [
+        ("", own, Code::InvalidArgument, "ACCOUNT_NOT_NAMED"),
+        (STRANGER, own, Code::NotFound, "NO_ACCOUNT"),
+        (own, STRANGER, Code::NotFound, "CONVERSATION_NOT_FOUND"),
+        (own, "05", Code::InvalidArgument, "INVALID_ACCOUNT_ID"),
+    ] {
+        let request = v1::ClearConversationRequest {
+            account: account.to_owned(),
+            selector: Some(v1::clear_conversation_request::Selector::AccountId(
+                with.to_owned(),
+            )),
+        };
+        let outcome = client.clear_conversation(request).await;
+        let call = "ConversationService.ClearConversation";
+        table.expect(call, &format!("{account}, {with}"), outcome, code, reason);
+    }
 }
 
 /// What is done to a message.
