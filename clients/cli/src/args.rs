@@ -120,6 +120,10 @@ pub enum Command {
     Set(SetArgs),
     /// Delete all messages of a conversation from this device
     Clear(ClearArgs),
+    /// Send a message again that could not be sent
+    Retry(MessageArgs),
+    /// Take a message back that waits to be sent
+    Cancel(MessageArgs),
     /// Put an emoji on a message, or take it off
     React(ReactArgs),
     /// Show or change what you chose for the account: receipts, typing, notifications

@@ -202,6 +202,10 @@ calls! {
     delete_message: messages, DeleteMessageRequest => DeleteMessageResponse, call;
     /// `MessageService.SetReaction`
     set_reaction: messages, SetReactionRequest => SetReactionResponse, call;
+    /// `MessageService.RetryMessage`
+    retry_message: messages, RetryMessageRequest => RetryMessageResponse, call;
+    /// `MessageService.CancelMessage`
+    cancel_message: messages, CancelMessageRequest => CancelMessageResponse, call;
     /// `EventService.Acknowledge`; for `Subscribe` see [`Client::events`].
     acknowledge: event_log, AcknowledgeRequest => AcknowledgeResponse, call;
     /// `NetworkService.GetNetworkStatus`

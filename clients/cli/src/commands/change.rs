@@ -1,16 +1,17 @@
-//! `read`, `unread`, `accept`, `decline`, `block`, `unblock`, `delete`, `react`: what changes a conversation or a message
+//! `read`, `unread`, `accept`, `decline`, `block`, `unblock`, `delete`, `react`, `retry`, `cancel`: what changes a conversation or a message
 //! that is there.
 
 use clap::{Args, ValueEnum};
 use sessiond_client::v1::{
-    AcceptConversationRequest, Conversation, DeclineConversationRequest, DeleteMessageRequest,
-    DeleteScope, MarkConversationReadRequest, MarkConversationUnreadRequest,
-    SetConversationBlockedRequest, SetReactionRequest, accept_conversation_request as accepting,
-    decline_conversation_request as declining, mark_conversation_read_request as reading,
-    mark_conversation_unread_request as unreading, set_conversation_blocked_request as blocking,
+    AcceptConversationRequest, CancelMessageRequest, Conversation, DeclineConversationRequest,
+    DeleteMessageRequest, DeleteScope, MarkConversationReadRequest, MarkConversationUnreadRequest,
+    Message, RetryMessageRequest, SetConversationBlockedRequest, SetReactionRequest,
+    accept_conversation_request as accepting, decline_conversation_request as declining,
+    mark_conversation_read_request as reading, mark_conversation_unread_request as unreading,
+    set_conversation_blocked_request as blocking,
 };
 
-use super::messages::ConversationArgs;
+use super::messages::{ConversationArgs, MessageArgs};
 use crate::{
     account_id::AccountId,
     context::Context,
@@ -165,6 +166,30 @@ pub async fn react(context: &mut Context, args: ReactArgs) -> Result<(), Failure
         ..Default::default()
     };
     let message = client.set_reaction(request).await?.message;
+    show_message(context, message)
+}
+
+pub async fn retry(context: &mut Context, args: MessageArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = RetryMessageRequest {
+        message_id: args.id,
+        ..Default::default()
+    };
+    let message = client.retry_message(request).await?.message;
+    show_message(context, message)
+}
+
+pub async fn cancel(context: &mut Context, args: MessageArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = CancelMessageRequest {
+        message_id: args.id,
+        ..Default::default()
+    };
+    let message = client.cancel_message(request).await?.message;
+    show_message(context, message)
+}
+
+fn show_message(context: &mut Context, message: Option<Message>) -> Result<(), Failure> {
     let message = message.ok_or(Failure::Incomplete("the message"))?;
     if context.json {
         return context.object("Message", &message);

@@ -45,6 +45,8 @@ const ROWS: &[Row] = &[
     ("ConversationService/UpdateConversation", Ready, &["set", BOB, "--nickname", "Bobby", "--mute", "8h"], ""),
     ("ConversationService/ClearConversation", Ready, &["clear", BOB, "--yes"], ""),
     ("MessageService/DeleteMessage", Ready, &["delete", "m1", "--from", "everyone"], ""),
+    ("MessageService/RetryMessage", Ready, &["retry", "m1"], ""),
+    ("MessageService/CancelMessage", Ready, &["cancel", "m1"], ""),
     ("MessageService/SetReaction", Ready, &["react", "m1", "👍"], ""),
     ("MessageService/SendMessage", Ready, &["send", BOB, "hi"], ""),
     ("MessageService/ListMessages", Ready, &["messages", BOB], ""),

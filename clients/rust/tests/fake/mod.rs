@@ -459,6 +459,23 @@ impl message_service_server::MessageService for Fake {
             cursor: "log1:0".into(),
         }))
     }
+    async fn retry_message(&self, _: Request<RetryMessageRequest>) -> Answer<RetryMessageResponse> {
+        self.ready().await?;
+        Ok(Response::new(RetryMessageResponse {
+            message: self.change(|w| w.messages.last().cloned()),
+            cursor: "log1:0".into(),
+        }))
+    }
+    async fn cancel_message(
+        &self,
+        _: Request<CancelMessageRequest>,
+    ) -> Answer<CancelMessageResponse> {
+        self.ready().await?;
+        Ok(Response::new(CancelMessageResponse {
+            message: self.change(|w| w.messages.last().cloned()),
+            cursor: "log1:0".into(),
+        }))
+    }
     async fn set_reaction(&self, _: Request<SetReactionRequest>) -> Answer<SetReactionResponse> {
         self.ready().await?;
         Ok(Response::new(SetReactionResponse {

@@ -10,8 +10,8 @@ use tonic::{Code, Request, Response, Status};
 use super::error::{from_action, from_store, invalid, status};
 use super::{Api, conversation, page, search};
 use crate::actions::delete::{self, Scope};
-use crate::actions::react;
 use crate::actions::send::Draft;
+use crate::actions::{outgoing, react};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::messages::{self, MessageRow};
@@ -271,6 +271,44 @@ impl MessageService for Api {
             .await
             .map_err(from_action)?;
         Ok(Response::new(v1::SetReactionResponse {
+            message: Some(convert::message(&message)),
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn retry_message(
+        &self,
+        request: Request<v1::RetryMessageRequest>,
+    ) -> Result<Response<v1::RetryMessageResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let (message, seq) = account
+            .act(move |connection, actor| {
+                let id = request.message_id;
+                Box::pin(async move { outgoing::retry(connection, actor, &id).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::RetryMessageResponse {
+            message: Some(convert::message(&message)),
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+
+    async fn cancel_message(
+        &self,
+        request: Request<v1::CancelMessageRequest>,
+    ) -> Result<Response<v1::CancelMessageResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let (message, seq) = account
+            .act(move |connection, actor| {
+                let id = request.message_id;
+                Box::pin(async move { outgoing::cancel(connection, actor, &id).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::CancelMessageResponse {
             message: Some(convert::message(&message)),
             cursor: account.cursor(seq).encode(),
         }))

@@ -254,10 +254,19 @@ pub async fn done(connection: &mut SqliteConnection, id: i64) -> Result<(), Stor
     Ok(())
 }
 
-/// Takes an item out that is given up, with those that waited for it.
-pub async fn give_up(connection: &mut SqliteConnection, id: i64) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM outbox WHERE id = ?1 OR follows = ?1")
+/// Takes an item out that is given up, with those that waited for it. Returns whether it was still there.
+pub async fn give_up(connection: &mut SqliteConnection, id: i64) -> Result<bool, StoreError> {
+    let gone = sqlx::query("DELETE FROM outbox WHERE id = ?1 OR follows = ?1")
         .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(gone.rows_affected() > 0)
+}
+
+/// Takes everything out that a message waits with.
+pub async fn take_back(connection: &mut SqliteConnection, message: i64) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM outbox WHERE message = ?")
+        .bind(message)
         .execute(connection)
         .await?;
     Ok(())

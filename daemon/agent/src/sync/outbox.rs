@@ -335,7 +335,10 @@ async fn failed(
         return outbox::postpone(connection, item.id, attempts, due_ms).await;
     };
     // The copy for the own devices would speak of something that was never sent: it goes, too.
-    outbox::give_up(&mut *connection, item.id).await?;
+    if !outbox::give_up(&mut *connection, item.id).await? {
+        // It was cancelled or deleted meanwhile.
+        return Ok(());
+    }
     let Some(message) = item.message else {
         return received::count(connection, &BTreeMap::from([("NOT_SENT", 1)])).await;
     };

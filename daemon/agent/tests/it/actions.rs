@@ -5,7 +5,7 @@ use session_protocol::content::{Kind, Visible};
 use sessiond::actions::change::{self, Changes};
 use sessiond::actions::delete::{Scope, delete};
 use sessiond::actions::send::{Draft, send};
-use sessiond::actions::{ActionError, Actor, approve, react, read};
+use sessiond::actions::{ActionError, Actor, approve, outgoing, react, read};
 use sessiond::store::StoreError;
 use sessiond::store::conversations::Selector;
 use sqlx::SqliteConnection;
@@ -423,4 +423,53 @@ async fn what_is_cleared_does_not_come_back() {
     rig.hear(&[say(2, rig.context.now_ms() + 1_000, text("new"))])
         .await;
     assert_eq!(rig.words(2).await, ["on its way", "new"]);
+}
+
+#[tokio::test]
+async fn a_waiting_message_is_taken_back_and_sent_again() {
+    let rig = rig().await;
+    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("asked"))])
+        .await;
+    let quoted = rig.messages(2).await[0].id.clone();
+    let rich = Draft {
+        body: "see https://a.example/".into(),
+        quote: Some(quoted),
+        preview: Some(("https://a.example/".into(), "A".into())),
+        token: "t".into(),
+    };
+    let id = send_to(&rig, 2, rich).await.unwrap();
+    let items = "SELECT group_concat(hex(content)) FROM outbox WHERE message IS NOT NULL";
+    let before = rig.one::<String>(items).await;
+    let again = async |resend: bool| {
+        let id = id.clone();
+        act(&rig, move |connection, actor| {
+            Box::pin(async move {
+                if resend {
+                    outgoing::retry(connection, actor, &id).await
+                } else {
+                    outgoing::cancel(connection, actor, &id).await
+                }
+            })
+        })
+        .await
+        .map(|(row, _)| (row.send_state, row.sync_state, row.failure))
+    };
+    assert!(matches!(
+        again(true).await,
+        Err(ActionError::NotPossible(_))
+    ));
+    assert_eq!(again(false).await.unwrap(), (4, 1, "CANCELLED".into()));
+    // The answer to the request is no part of the message.
+    assert_eq!(outbox(&rig).await, ["REQUEST_RESPONSE to 2"]);
+    assert!(matches!(
+        again(false).await,
+        Err(ActionError::NotPossible(_))
+    ));
+    assert_eq!(again(true).await.unwrap(), (2, 2, String::new()));
+    assert_eq!(
+        outbox(&rig).await,
+        ["REQUEST_RESPONSE to 2", "TEXT to 2", "then TEXT to 1"]
+    );
+    // The same bytes: the same words, quote and preview at the same time.
+    assert_eq!(rig.one::<String>(items).await, before);
 }

@@ -167,6 +167,10 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     none("ConversationService.ClearConversation", outcome.map(drop));
     let outcome = client.delete_message(Default::default()).await;
     none("MessageService.DeleteMessage", outcome.map(drop));
+    let outcome = client.retry_message(Default::default()).await;
+    none("MessageService.RetryMessage", outcome.map(drop));
+    let outcome = client.cancel_message(Default::default()).await;
+    none("MessageService.CancelMessage", outcome.map(drop));
     let outcome = client.set_reaction(Default::default()).await;
     none("MessageService.SetReaction", outcome.map(drop));
     let outcome = client.send_message(send_request(STRANGER, "x", "t")).await;
@@ -808,6 +812,29 @@ async fn deeds(client: &Client, table: &mut Table, note: &v1::Message) {
         let outcome = client.set_reaction(request).await;
         table.expect(call, &format!("{id}, {emoji:?}"), outcome, code, reason);
     }
+    // The note is stored, or waits: it did not fail. An unknown one does neither.
+    let call = "MessageService.RetryMessage";
+    for (id, code, reason) in [
+        (&*note.id, Code::FailedPrecondition, "NOT_POSSIBLE"),
+        ("nonsense", Code::NotFound, "MESSAGE_NOT_FOUND"),
+    ] {
+        let request = v1::RetryMessageRequest {
+            message_id: id.to_owned(),
+            ..Default::default()
+        };
+        table.expect(call, id, client.retry_message(request).await, code, reason);
+    }
+    let request = v1::CancelMessageRequest {
+        message_id: "nonsense".to_owned(),
+        ..Default::default()
+    };
+    table.expect(
+        "MessageService.CancelMessage",
+        "nothing",
+        client.cancel_message(request).await,
+        Code::NotFound,
+        "MESSAGE_NOT_FOUND",
+    );
 }
 
 async fn sending(client: &Client, table: &mut Table, own: &str) {
