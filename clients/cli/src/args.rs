@@ -17,7 +17,7 @@ use crate::commands::{
     search::{ExplainArgs, SearchArgs},
     send::SendArgs,
     settings::SettingsCommand,
-    tune::{ClearArgs, SetArgs},
+    tune::{ClearArgs, SetArgs, TypingArgs},
     vault::VaultCommand,
 };
 
@@ -118,6 +118,8 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Set a nickname, pin, hide or mute a conversation
     Set(SetArgs),
+    /// Tell somebody that you type
+    Typing(TypingArgs),
     /// Delete all messages of a conversation from this device
     Clear(ClearArgs),
     /// Send a message again that could not be sent

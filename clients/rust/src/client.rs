@@ -188,6 +188,8 @@ calls! {
     update_conversation: conversations, UpdateConversationRequest => UpdateConversationResponse, call;
     /// `ConversationService.ClearConversation`
     clear_conversation: conversations, ClearConversationRequest => ClearConversationResponse, call;
+    /// `ConversationService.SetTyping`
+    set_typing: conversations, SetTypingRequest => SetTypingResponse, call;
     /// `MessageService.SendMessage`; see also [`Client::send_and_wait`].
     send_message: messages, SendMessageRequest => SendMessageResponse, call;
     /// `MessageService.ListMessages`

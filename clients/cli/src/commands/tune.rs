@@ -1,12 +1,12 @@
-//! `set`, `clear`: what the user sets for a conversation, and emptying it.
+//! `set`, `clear`, `typing`: what the user sets for a conversation, and emptying it.
 
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 use sessiond_client::v1::{
-    ClearConversationRequest, Conversation, GetAccountRequest, NotifyMode,
+    ClearConversationRequest, Conversation, GetAccountRequest, NotifyMode, SetTypingRequest,
     UpdateConversationRequest, clear_conversation_request as clearing,
-    update_conversation_request as updating,
+    set_typing_request as telling, update_conversation_request as updating,
 };
 
 use super::change::show;
@@ -68,6 +68,36 @@ pub struct ClearArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Arguments of `typing`.
+#[derive(Debug, Args)]
+pub struct TypingArgs {
+    /// Account ID of the other side
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub with: AccountId,
+    /// You stopped
+    #[arg(long)]
+    pub stop: bool,
+}
+
+pub async fn typing(context: &mut Context, args: TypingArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = SetTypingRequest {
+        selector: Some(telling::Selector::AccountId(args.with.to_string())),
+        typing: !args.stop,
+        ..Default::default()
+    };
+    let answer = client.set_typing(request).await?;
+    if context.json {
+        return context.object("SetTypingResponse", &answer);
+    }
+    context.progress(if answer.told {
+        "Told."
+    } else {
+        "Not told: the setting is off, they are not accepted on both sides, or the network is away."
+    });
+    Ok(())
 }
 
 pub async fn set(context: &mut Context, args: SetArgs) -> Result<(), Failure> {

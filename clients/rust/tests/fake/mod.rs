@@ -407,6 +407,10 @@ impl conversation_service_server::ConversationService for Fake {
             cursor: "log1:0".into(),
         }))
     }
+    async fn set_typing(&self, _: Request<SetTypingRequest>) -> Answer<SetTypingResponse> {
+        self.ready().await?;
+        Ok(Response::new(SetTypingResponse { told: true }))
+    }
     async fn clear_conversation(
         &self,
         _: Request<ClearConversationRequest>,

@@ -11,6 +11,7 @@ pub mod outgoing;
 pub mod react;
 pub mod read;
 pub mod send;
+pub mod typing;
 
 use session_protocol::content::{
     Destination, Expiration, ExpirationMode, Frame, Kind, Profile, WriteError,

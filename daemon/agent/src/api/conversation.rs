@@ -9,7 +9,7 @@ use super::error::{from_action, from_store, invalid, status};
 use super::{Api, message, page};
 use crate::account::Account;
 use crate::actions::change::{self, Changes};
-use crate::actions::{approve, read};
+use crate::actions::{approve, read, typing};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::{StoreError, events};
@@ -300,6 +300,27 @@ impl ConversationService for Api {
                 }));
             }
         }
+    }
+
+    async fn set_typing(
+        &self,
+        request: Request<v1::SetTypingRequest>,
+    ) -> Result<Response<v1::SetTypingResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, set_typing_request)?;
+        let started = request.typing;
+        let tell = account
+            .act(move |connection, actor| {
+                Box::pin(async move { typing::tell(connection, actor, &selector, started).await })
+            })
+            .await
+            .map_err(from_action)?;
+        let told = match tell {
+            Some(tell) => typing::store(account.context(), &tell).await,
+            None => false,
+        };
+        Ok(Response::new(v1::SetTypingResponse { told }))
     }
 }
 

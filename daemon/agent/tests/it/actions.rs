@@ -5,7 +5,7 @@ use session_protocol::content::{Kind, Visible};
 use sessiond::actions::change::{self, Changes};
 use sessiond::actions::delete::{Scope, delete};
 use sessiond::actions::send::{Draft, send};
-use sessiond::actions::{ActionError, Actor, approve, outgoing, react, read};
+use sessiond::actions::{ActionError, Actor, approve, outgoing, react, read, typing};
 use sessiond::store::StoreError;
 use sessiond::store::conversations::Selector;
 use sqlx::SqliteConnection;
@@ -472,4 +472,44 @@ async fn a_waiting_message_is_taken_back_and_sent_again() {
     );
     // The same bytes: the same words, quote and preview at the same time.
     assert_eq!(rig.one::<String>(items).await, before);
+}
+
+#[tokio::test]
+async fn typing_is_told_only_to_whom_it_may() {
+    for (name, wanted, mutual, blocked, told) in [
+        ("off", false, true, false, false),
+        ("a request", true, false, false, false),
+        ("blocked", true, true, true, false),
+        ("on", true, true, false, true),
+    ] {
+        let rig = rig().await;
+        let now = rig.context.now_ms() - 10_000;
+        rig.hear(&[say(2, now, text("hi"))]).await;
+        if mutual {
+            rig.hear(&[say(1, now, text("hello")).copied_to(2)]).await;
+        }
+        if wanted {
+            rig.execute("INSERT INTO setting (key, value) VALUES ('typing_indicators', 1)")
+                .await;
+        }
+        if blocked {
+            act(&rig, |connection, actor| {
+                Box::pin(
+                    async move { approve::set_blocked(connection, actor, &with(2), true).await },
+                )
+            })
+            .await
+            .unwrap();
+        }
+        let tell = act(&rig, |connection, actor| {
+            Box::pin(async move { typing::tell(connection, actor, &with(2), true).await })
+        })
+        .await
+        .unwrap();
+        assert_eq!(tell.is_some(), told, "{name}");
+        assert!(outbox(&rig).await.is_empty());
+        if let Some(tell) = tell {
+            assert_eq!((tell.peer, tell.ttl_ms), (keys(2).account_id(), 20_000));
+        }
+    }
 }

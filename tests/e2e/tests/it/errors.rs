@@ -163,6 +163,8 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     );
     let outcome = client.update_conversation(Default::default()).await;
     none("ConversationService.UpdateConversation", outcome.map(drop));
+    let outcome = client.set_typing(Default::default()).await;
+    none("ConversationService.SetTyping", outcome.map(drop));
     let outcome = client.clear_conversation(Default::default()).await;
     none("ConversationService.ClearConversation", outcome.map(drop));
     let outcome = client.delete_message(Default::default()).await;
@@ -639,6 +641,14 @@ async fn changes(client: &Client, table: &mut Table, own: &str) {
         set_conversation_blocked,
         set_conversation_blocked_request,
         SetConversationBlockedRequest
+    );
+    refuses_selectors!(
+        client,
+        table,
+        "SetTyping",
+        set_typing,
+        set_typing_request,
+        SetTypingRequest
     );
     updates(client, table, own).await;
     let foreign = v1::MarkConversationReadRequest {
