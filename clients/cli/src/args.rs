@@ -17,7 +17,7 @@ use crate::commands::{
     search::{ExplainArgs, SearchArgs},
     send::SendArgs,
     settings::SettingsCommand,
-    tune::{ClearArgs, SetArgs, TypingArgs},
+    tune::{ClearArgs, ExpireArgs, SetArgs, TypingArgs},
     vault::VaultCommand,
 };
 
@@ -120,6 +120,8 @@ pub enum Command {
     Set(SetArgs),
     /// Tell somebody that you type
     Typing(TypingArgs),
+    /// Let new messages of yours disappear in a conversation
+    Expire(ExpireArgs),
     /// Delete all messages of a conversation from this device
     Clear(ClearArgs),
     /// Send a message again that could not be sent

@@ -190,6 +190,8 @@ calls! {
     clear_conversation: conversations, ClearConversationRequest => ClearConversationResponse, call;
     /// `ConversationService.SetTyping`
     set_typing: conversations, SetTypingRequest => SetTypingResponse, call;
+    /// `ConversationService.SetDisappearing`
+    set_disappearing: conversations, SetDisappearingRequest => SetDisappearingResponse, call;
     /// `MessageService.SendMessage`; see also [`Client::send_and_wait`].
     send_message: messages, SendMessageRequest => SendMessageResponse, call;
     /// `MessageService.ListMessages`

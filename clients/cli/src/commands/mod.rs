@@ -64,6 +64,7 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Delete(args) => change::delete(context, args).await,
         Command::Set(args) => tune::set(context, args).await,
         Command::Typing(args) => tune::typing(context, args).await,
+        Command::Expire(args) => tune::expire(context, args).await,
         Command::Clear(args) => tune::clear(context, args).await,
         Command::Retry(args) => change::retry(context, args).await,
         Command::Cancel(args) => change::cancel(context, args).await,

@@ -8,6 +8,7 @@ use sessiond_client::{
     v1::{Message, Quote, SendMessageRequest, SendMessageResponse, SendState, TextContent},
 };
 
+use super::tune::{Timer, timer};
 use crate::{account_id::AccountId, args, context::Context, failure::Failure, format::safe, input};
 
 /// Arguments of `send`.
@@ -25,6 +26,9 @@ pub struct SendArgs {
     /// Whole ID of the message that this one answers
     #[arg(long, value_name = "MESSAGE-ID")]
     pub reply_to: Option<String>,
+    /// It disappears so long after sending, as 12h or 168h; with `read:` before it after reading, as read:5m
+    #[arg(long, value_name = "TIMER", value_parser = timer)]
+    pub expire: Option<Timer>,
     /// Repeating a send with the same token and content sends nothing twice [default: random]
     #[arg(long)]
     pub token: Option<String>,
@@ -65,6 +69,7 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
             ..Default::default()
         }),
         client_token,
+        disappearing: args.expire.and_then(Timer::setting),
         ..SendMessageRequest::default()
     };
     let accepted = client.send_message(request).await?;

@@ -1,12 +1,14 @@
-//! `set`, `clear`, `typing`: what the user sets for a conversation, and emptying it.
+//! `set`, `clear`, `typing`, `expire`: what the user sets for a conversation, and emptying it.
 
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 use sessiond_client::v1::{
-    ClearConversationRequest, Conversation, GetAccountRequest, NotifyMode, SetTypingRequest,
+    ClearConversationRequest, Conversation, DisappearingMode, DisappearingSetting,
+    GetAccountRequest, NotifyMode, SetDisappearingRequest, SetTypingRequest,
     UpdateConversationRequest, clear_conversation_request as clearing,
-    set_typing_request as telling, update_conversation_request as updating,
+    set_disappearing_request as expiring, set_typing_request as telling,
+    update_conversation_request as updating,
 };
 
 use super::change::show;
@@ -68,6 +70,67 @@ pub struct ClearArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// When messages disappear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    Off,
+    AfterRead(Duration),
+    AfterSend(Duration),
+}
+
+impl Timer {
+    /// As the API has it; off is nothing.
+    pub fn setting(self) -> Option<DisappearingSetting> {
+        let (mode, timer) = match self {
+            Self::Off => return None,
+            Self::AfterRead(timer) => (DisappearingMode::AfterRead, timer),
+            Self::AfterSend(timer) => (DisappearingMode::AfterSend, timer),
+        };
+        let timer = prost_types::Duration {
+            seconds: i64::try_from(timer.as_secs()).unwrap_or(i64::MAX),
+            nanos: 0,
+        };
+        Some(DisappearingSetting {
+            mode: mode.into(),
+            timer: Some(timer),
+        })
+    }
+}
+
+/// Reads `off`, `12h` or `read:5m`.
+pub fn timer(text: &str) -> Result<Timer, String> {
+    if text == "off" {
+        return Ok(Timer::Off);
+    }
+    match text.strip_prefix("read:") {
+        Some(rest) => args::duration(rest).map(Timer::AfterRead),
+        None => args::duration(text).map(Timer::AfterSend),
+    }
+}
+
+/// Arguments of `expire`.
+#[derive(Debug, Args)]
+pub struct ExpireArgs {
+    /// Account ID of the other side; the own one for notes to self
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub with: AccountId,
+    /// So long after sending (12h, 24h, 168h, 336h), after reading with `read:` before it (also read:5m, read:1h), or off
+    #[arg(value_parser = timer)]
+    pub timer: Timer,
+}
+
+pub async fn expire(context: &mut Context, args: ExpireArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = SetDisappearingRequest {
+        selector: Some(expiring::Selector::AccountId(args.with.to_string())),
+        setting: args.timer.setting(),
+        ..Default::default()
+    };
+    let answer = client.set_disappearing(request).await?;
+    context.progress("Kept on this device; they are told of the change.");
+    show(context, answer.conversation)
 }
 
 /// Arguments of `typing`.

@@ -411,6 +411,16 @@ impl conversation_service_server::ConversationService for Fake {
         self.ready().await?;
         Ok(Response::new(SetTypingResponse { told: true }))
     }
+    async fn set_disappearing(
+        &self,
+        _: Request<SetDisappearingRequest>,
+    ) -> Answer<SetDisappearingResponse> {
+        self.ready().await?;
+        Ok(Response::new(SetDisappearingResponse {
+            conversation: Some(self.with_bob()),
+            cursor: "log1:0".into(),
+        }))
+    }
     async fn clear_conversation(
         &self,
         _: Request<ClearConversationRequest>,

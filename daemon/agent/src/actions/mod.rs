@@ -7,6 +7,7 @@
 pub mod approve;
 pub mod change;
 pub mod delete;
+pub mod expire;
 pub mod outgoing;
 pub mod react;
 pub mod read;

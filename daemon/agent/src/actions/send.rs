@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use super::approve::approve;
 use super::{ActionError, Actor, head};
 use crate::random::message_id;
-use crate::store::conversations::{self, Edit, NOTE_TO_SELF};
+use crate::store::conversations::{self, ConversationRow, Edit, NOTE_TO_SELF};
 use crate::store::entries::{self, NewMessage};
 use crate::store::events::{self, NewEvent};
 use crate::store::messages::{self, MessageRow, kind};
@@ -27,6 +27,8 @@ pub struct Draft {
     pub quote: Option<String>,
     /// URL and title of a link in the body.
     pub preview: Option<(String, String)>,
+    /// Disappearing setting of this message, type and seconds; `None`: that of the conversation.
+    pub expiry: Option<(i64, i64)>,
     /// Chosen by the caller.
     pub token: String,
 }
@@ -62,6 +64,9 @@ pub async fn send(
         None => None,
     };
     // Writing accepts the other side, shows the conversation again and reads what was there (messages.md 6.2).
+    if let Some(expiry) = draft.expiry {
+        super::expire::check(&row, expiry)?;
+    }
     let mut edit = Edit::new(row);
     let answers = !edit.row.approved && edit.row.approved_me;
     approve(&mut *connection, actor, &mut edit).await?;
@@ -82,7 +87,7 @@ pub async fn send(
         } else {
             messages::SENDING
         },
-        expiry: edit.row.expiry,
+        expiry: draft.expiry.unwrap_or(edit.row.expiry),
         quote: quote.as_ref().map(|(author, ms)| (author.to_string(), *ms)),
         preview: draft.preview.clone(),
         ..NewMessage::default()
@@ -107,8 +112,12 @@ pub async fn send(
     };
     let sent = Kind::Visible(Box::new(visible));
     let seq_of = Some(added.receive_seq);
+    let carried = ConversationRow {
+        expiry: message.expiry,
+        ..edit.row.clone()
+    };
     actor
-        .enqueue(&mut *connection, &sent, &edit.row, sent_ms, seq_of)
+        .enqueue(&mut *connection, &sent, &carried, sent_ms, seq_of)
         .await?;
     let event = NewEvent::message_added(&edit.row.public_id, &added.public_id);
     events::append(&mut *connection, &[event], actor.now_ms).await?;
@@ -150,13 +159,17 @@ async fn quoted(
 /// Digest of what a call asks for.
 fn fingerprint(recipient: &AccountId, draft: &Draft) -> [u8; 32] {
     let body = draft.body.as_bytes();
-    if draft.quote.is_none() && draft.preview.is_none() {
+    if draft.quote.is_none() && draft.preview.is_none() && draft.expiry.is_none() {
         return blake2b::hash32(&[b"text", recipient.x25519(), body]);
     }
     let quote = draft.quote.as_deref().unwrap_or_default();
     let (url, title) = draft.preview.clone().unwrap_or_default();
+    let timer = draft
+        .expiry
+        .map(|(mode, seconds)| format!("{mode} {seconds}"));
+    let timer = timer.unwrap_or_default();
     // With its length before each part, so that no two requests run together to the same bytes.
-    let lengths = [body.len(), quote.len(), url.len(), title.len()]
+    let lengths = [body.len(), quote.len(), url.len(), title.len(), timer.len()]
         .map(|length| u64::try_from(length).unwrap_or(u64::MAX).to_le_bytes())
         .concat();
     blake2b::hash32(&[
@@ -167,5 +180,6 @@ fn fingerprint(recipient: &AccountId, draft: &Draft) -> [u8; 32] {
         quote.as_bytes(),
         url.as_bytes(),
         title.as_bytes(),
+        timer.as_bytes(),
     ])
 }

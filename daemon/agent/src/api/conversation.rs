@@ -9,7 +9,7 @@ use super::error::{from_action, from_store, invalid, status};
 use super::{Api, message, page};
 use crate::account::Account;
 use crate::actions::change::{self, Changes};
-use crate::actions::{approve, read, typing};
+use crate::actions::{approve, expire, read, typing};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::{StoreError, events};
@@ -321,6 +321,46 @@ impl ConversationService for Api {
             None => false,
         };
         Ok(Response::new(v1::SetTypingResponse { told }))
+    }
+
+    async fn set_disappearing(
+        &self,
+        request: Request<v1::SetDisappearingRequest>,
+    ) -> Result<Response<v1::SetDisappearingResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let selector = selector!(request.selector, set_disappearing_request)?;
+        let setting = disappearing(request.setting)?;
+        let (row, seq) = account
+            .act(move |connection, actor| {
+                Box::pin(async move { expire::set(connection, actor, &selector, setting).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::SetDisappearingResponse {
+            conversation: present(&account, &row.public_id).await?,
+            cursor: account.cursor(seq).encode(),
+        }))
+    }
+}
+
+/// Type and seconds of a setting that others know, too; absent is off.
+pub(super) fn disappearing(setting: Option<v1::DisappearingSetting>) -> Result<(i64, i64), Status> {
+    let wanted = setting.map_or((0, 0), |setting| {
+        let timer = setting.timer.unwrap_or_default();
+        // Parts of a second are no offered timer.
+        let seconds = if timer.nanos == 0 { timer.seconds } else { -1 };
+        (i64::from(setting.mode), seconds)
+    });
+    let known =
+        i32::try_from(wanted.0).is_ok_and(|mode| v1::DisappearingMode::try_from(mode).is_ok());
+    if known && expire::is_offered(wanted) {
+        Ok(wanted)
+    } else {
+        Err(invalid(
+            "TIMER_INVALID",
+            "12 h, 1 day, 1 or 2 weeks after sending or reading, or 5 min or 1 h after reading",
+        ))
     }
 }
 

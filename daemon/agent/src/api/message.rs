@@ -102,10 +102,15 @@ impl MessageService for Api {
                 "choose a client_token, so that repeating this call cannot send twice",
             ));
         }
+        let wanted = request.disappearing;
+        let expiry = wanted
+            .map(|it| conversation::disappearing(Some(it)))
+            .transpose()?;
         let draft = Draft {
             body,
             quote,
             preview,
+            expiry,
             token,
         };
         let accepted = account.send(recipient, draft).await.map_err(from_action)?;

@@ -5,7 +5,7 @@ use session_protocol::content::{Kind, Visible};
 use sessiond::actions::change::{self, Changes};
 use sessiond::actions::delete::{Scope, delete};
 use sessiond::actions::send::{Draft, send};
-use sessiond::actions::{ActionError, Actor, approve, outgoing, react, read, typing};
+use sessiond::actions::{ActionError, Actor, approve, expire, outgoing, react, read, typing};
 use sessiond::store::StoreError;
 use sessiond::store::conversations::Selector;
 use sqlx::SqliteConnection;
@@ -307,13 +307,15 @@ async fn nothing_goes_to_whom_we_blocked() {
 #[tokio::test]
 async fn a_token_covers_quote_and_preview() {
     let rig = rig().await;
-    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("asked"))])
-        .await;
+    let now = rig.context.now_ms() - 10_000;
+    let answer = say(1, now + 1, text("yes?")).copied_to(2);
+    rig.hear(&[say(2, now, text("asked")), answer]).await;
     let quoted = rig.messages(2).await[0].id.clone();
     let rich = Draft {
         body: "see https://a.example/".into(),
         quote: Some(quoted),
         preview: Some(("https://a.example/".into(), "A".into())),
+        expiry: Some((1, 300)),
         token: "t".into(),
     };
     let id = send_to(&rig, 2, rich.clone()).await.unwrap();
@@ -327,6 +329,10 @@ async fn a_token_covers_quote_and_preview() {
             preview: None,
             ..rich.clone()
         },
+        Draft {
+            expiry: Some((1, 3_600)),
+            ..rich.clone()
+        },
         draft("see https://a.example/", "t"),
     ] {
         assert!(matches!(
@@ -334,7 +340,7 @@ async fn a_token_covers_quote_and_preview() {
             Err(ActionError::Store(StoreError::TokenReused))
         ));
     }
-    assert_eq!(rig.words(2).await.len(), 2);
+    assert_eq!(rig.words(2).await.len(), 3);
 }
 
 #[tokio::test]
@@ -428,13 +434,15 @@ async fn what_is_cleared_does_not_come_back() {
 #[tokio::test]
 async fn a_waiting_message_is_taken_back_and_sent_again() {
     let rig = rig().await;
-    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("asked"))])
-        .await;
+    let now = rig.context.now_ms() - 10_000;
+    let answer = say(1, now + 1, text("yes?")).copied_to(2);
+    rig.hear(&[say(2, now, text("asked")), answer]).await;
     let quoted = rig.messages(2).await[0].id.clone();
     let rich = Draft {
         body: "see https://a.example/".into(),
         quote: Some(quoted),
         preview: Some(("https://a.example/".into(), "A".into())),
+        expiry: Some((1, 300)),
         token: "t".into(),
     };
     let id = send_to(&rig, 2, rich).await.unwrap();
@@ -459,17 +467,13 @@ async fn a_waiting_message_is_taken_back_and_sent_again() {
         Err(ActionError::NotPossible(_))
     ));
     assert_eq!(again(false).await.unwrap(), (4, 1, "CANCELLED".into()));
-    // The answer to the request is no part of the message.
-    assert_eq!(outbox(&rig).await, ["REQUEST_RESPONSE to 2"]);
+    assert!(outbox(&rig).await.is_empty());
     assert!(matches!(
         again(false).await,
         Err(ActionError::NotPossible(_))
     ));
     assert_eq!(again(true).await.unwrap(), (2, 2, String::new()));
-    assert_eq!(
-        outbox(&rig).await,
-        ["REQUEST_RESPONSE to 2", "TEXT to 2", "then TEXT to 1"]
-    );
+    assert_eq!(outbox(&rig).await, ["TEXT to 2", "then TEXT to 1"]);
     // The same bytes: the same words, quote and preview at the same time.
     assert_eq!(rig.one::<String>(items).await, before);
 }
@@ -512,4 +516,47 @@ async fn typing_is_told_only_to_whom_it_may() {
             assert_eq!((tell.peer, tell.ttl_ms), (keys(2).account_id(), 20_000));
         }
     }
+}
+
+#[tokio::test]
+async fn a_timer_is_set_and_told_where_it_may() {
+    let rig = rig().await;
+    let now = rig.context.now_ms() - 10_000;
+    rig.hear(&[say(2, now, text("hi"))]).await;
+    let set = async |setting: (i64, i64)| {
+        act(&rig, move |connection, actor| {
+            Box::pin(async move { expire::set(connection, actor, &with(2), setting).await })
+        })
+        .await
+        .map(|(row, _)| row.expiry)
+    };
+    let refused = set((1, 300)).await;
+    assert!(matches!(refused, Err(ActionError::NotPossible(_))));
+    rig.hear(&[say(1, now + 1, text("hello")).copied_to(2)])
+        .await;
+    let update = "EXPIRATION_TIMER_UPDATE to 2";
+    let copy = "then EXPIRATION_TIMER_UPDATE to 1";
+    for _ in 0..2 {
+        // The second time there is nothing to tell.
+        assert_eq!(set((1, 300)).await.unwrap(), (1, 300));
+        assert_eq!(outbox(&rig).await, [update, copy]);
+    }
+    clear_outbox(&rig).await;
+    assert_eq!(set((2, 86_400)).await.unwrap(), (2, 86_400));
+    assert_eq!(outbox(&rig).await, [update, copy]);
+    // Of ours only the latest entry stays; what is said from now on disappears by it.
+    let entries = "SELECT group_concat(expiry_timer_s) FROM message WHERE kind = 'TIMER_CHANGE'";
+    assert_eq!(rig.one::<String>(entries).await, "86400");
+    send_to(&rig, 2, draft("gone tomorrow", "t1"))
+        .await
+        .unwrap();
+    let own = Draft {
+        expiry: Some((1, 3_600)),
+        ..draft("gone once read", "t2")
+    };
+    send_to(&rig, 2, own).await.unwrap();
+    let texts =
+        "SELECT group_concat(expiry_timer_s) FROM message WHERE send_state = 2 AND kind = 'TEXT'";
+    assert_eq!(rig.one::<String>(texts).await, "86400,3600");
+    assert_eq!(set((0, 0)).await.unwrap(), (0, 0));
 }

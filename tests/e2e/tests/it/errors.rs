@@ -163,6 +163,8 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     );
     let outcome = client.update_conversation(Default::default()).await;
     none("ConversationService.UpdateConversation", outcome.map(drop));
+    let outcome = client.set_disappearing(Default::default()).await;
+    none("ConversationService.SetDisappearing", outcome.map(drop));
     let outcome = client.set_typing(Default::default()).await;
     none("ConversationService.SetTyping", outcome.map(drop));
     let outcome = client.clear_conversation(Default::default()).await;
@@ -650,6 +652,15 @@ async fn changes(client: &Client, table: &mut Table, own: &str) {
         set_typing_request,
         SetTypingRequest
     );
+    refuses_selectors!(
+        client,
+        table,
+        "SetDisappearing",
+        set_disappearing,
+        set_disappearing_request,
+        SetDisappearingRequest
+    );
+    timers(client, table, own).await;
     updates(client, table, own).await;
     let foreign = v1::MarkConversationReadRequest {
         selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
@@ -707,6 +718,37 @@ async fn changes(client: &Client, table: &mut Table, own: &str) {
         impossible,
         "NOT_POSSIBLE",
     );
+}
+
+/// Timers that nobody offers, and one that note to self cannot have.
+async fn timers(client: &Client, table: &mut Table, own: &str) {
+    for (mode, seconds, code, reason) in [
+        (2, 1, Code::InvalidArgument, "TIMER_INVALID"),
+        (2, 300, Code::InvalidArgument, "TIMER_INVALID"),
+        (0, 43_200, Code::InvalidArgument, "TIMER_INVALID"),
+        (3, 43_200, Code::InvalidArgument, "TIMER_INVALID"),
+        (1, 43_200, Code::FailedPrecondition, "NOT_POSSIBLE"),
+    ] {
+        let setting = Some(v1::DisappearingSetting {
+            mode,
+            timer: Some(prost_types::Duration { seconds, nanos: 0 }),
+        });
+        let request = v1::SetDisappearingRequest {
+            selector: Some(v1::set_disappearing_request::Selector::AccountId(
+                own.to_owned(),
+            )),
+            setting,
+            ..Default::default()
+        };
+        let outcome = client.set_disappearing(request).await;
+        let call = "ConversationService.SetDisappearing";
+        table.expect(call, &format!("{mode}, {seconds}"), outcome, code, reason);
+        let mut request = send_request(own, "note", "expiring");
+        request.disappearing = setting;
+        let outcome = client.send_message(request).await;
+        let call = "MessageService.SendMessage";
+        table.expect(call, &format!("{mode}, {seconds}"), outcome, code, reason);
+    }
 }
 
 /// What the user sets for a conversation, and clearing it.

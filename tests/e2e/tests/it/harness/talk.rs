@@ -40,6 +40,7 @@ pub fn send_request(recipient: &str, body: &str, token: &str) -> v1::SendMessage
             ..Default::default()
         }),
         client_token: token.to_owned(),
+        ..Default::default()
     }
 }
 
