@@ -43,6 +43,15 @@ async fn read(agent: &Agent, with: &str) -> v1::Conversation {
     answer.unwrap().conversation.unwrap()
 }
 
+async fn type_to(agent: &Agent, with: &str) -> bool {
+    let request = v1::SetTypingRequest {
+        selector: Some(v1::set_typing_request::Selector::AccountId(with.to_owned())),
+        typing: true,
+        ..Default::default()
+    };
+    agent.client().set_typing(request).await.unwrap().told
+}
+
 #[tokio::test]
 async fn a_request_is_accepted_and_everything_else_follows() {
     let net = Localnet::start().await;
@@ -78,6 +87,21 @@ async fn a_request_is_accepted_and_everything_else_follows() {
         Some(Content::RequestAccepted(_))
     ));
     assert!(shown[0].recipient_read_time.is_none());
+
+    // Typing is told now that both sides accepted each other, once it is wanted.
+    assert!(!type_to(&a, &b_id).await);
+    let wanted = v1::UpdateSettingsRequest {
+        settings: Some(v1::Settings {
+            typing_indicators: true,
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["typing_indicators".into()],
+        }),
+        ..Default::default()
+    };
+    a.client().update_settings(wanted).await.unwrap();
+    assert!(type_to(&a, &b_id).await);
 
     // An answer with a quote.
     let mut answer = send_request(&a_id, "hello, Alice", &new_client_token().unwrap());
