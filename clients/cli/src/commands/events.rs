@@ -19,7 +19,7 @@ pub struct EventsArgs {
     #[arg(long)]
     pub follow: bool,
     /// Only events after this place
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, allow_hyphen_values = true, value_name = "CURSOR")]
     pub after: Option<String>,
     /// Subscribe under this name: every event is acknowledged after it was printed and flushed
     #[arg(long = "as", value_name = "NAME", value_parser = args::subscriber)]

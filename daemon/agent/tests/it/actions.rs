@@ -355,12 +355,9 @@ async fn what_the_user_sets_for_a_conversation_stays_as_set() {
         .await
         .unwrap();
         let row = rig.conversation(2).await.unwrap();
-        (
-            row.nickname,
-            row.priority,
-            row.notify_mode,
-            row.mute_until_ms,
-        )
+        let priority = i64::from(row.pin_priority) - i64::from(row.hidden);
+        let mute_until_s = row.mute_until_time.map_or(0, |time| time.seconds);
+        (row.nickname, priority, row.notify_mode, mute_until_s)
     };
     let pin = |pin| Changes {
         pin_priority: Some(pin),
@@ -373,7 +370,7 @@ async fn what_the_user_sets_for_a_conversation_stays_as_set() {
     let all = Changes {
         nickname: Some("Bobby".into()),
         notify_mode: Some(2),
-        mute_until_ms: Some(7),
+        mute_until_ms: Some(7_000),
         ..pin(3)
     };
     let bobby = || "Bobby".to_owned();
@@ -392,7 +389,7 @@ async fn what_the_user_sets_for_a_conversation_stays_as_set() {
     assert_eq!(set(hide(true)).await.1, -1);
     rig.hear(&[say(2, rig.context.now_ms(), text("there?"))])
         .await;
-    assert_eq!(rig.conversation(2).await.unwrap().priority, 0);
+    assert!(!rig.conversation(2).await.unwrap().hidden);
     assert!(outbox(&rig).await.is_empty());
 }
 
@@ -424,7 +421,7 @@ async fn what_is_cleared_does_not_come_back() {
     assert_eq!(rig.words(2).await, ["on its way"]);
     assert_eq!(rig.words(3).await, ["elsewhere"]);
     assert_eq!(outbox(&rig).await.len(), 3);
-    assert_eq!(rig.conversation(2).await.unwrap().unread, 0);
+    assert_eq!(rig.conversation(2).await.unwrap().unread_count, 0);
     // What comes later is shown.
     rig.hear(&[say(2, rig.context.now_ms() + 1_000, text("new"))])
         .await;
