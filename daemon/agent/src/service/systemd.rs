@@ -187,9 +187,13 @@ mod tests {
         let inside = unit(&subject("/home/u/bin/sessiond"), Path::new("/c")).unwrap();
         assert!(inside.contains("\nExecStart=/home/u/bin/sessiond run --network \"100%%.toml\"\n"));
         assert!(inside.contains("\nBindPaths=\"/home/u/state dir\" %t/sessiond\n"));
-        assert!(inside.contains("\nBindReadOnlyPaths=-/c /home/u/bin/sessiond -%t/bus\n"));
+        assert!(
+            inside.contains(
+                "\nBindReadOnlyPaths=-/c /home/u/bin/sessiond -%t/bus -%t/systemd/notify\n"
+            )
+        );
         let outside = unit(&subject("/usr/local/bin/sessiond"), Path::new("/c")).unwrap();
-        assert!(outside.contains("\nBindReadOnlyPaths=-/c -%t/bus\n"));
+        assert!(outside.contains("\nBindReadOnlyPaths=-/c -%t/bus -%t/systemd/notify\n"));
     }
 
     #[test]
