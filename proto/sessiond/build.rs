@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "account",
     "conversation",
     "message",
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     "network",
     "daemon",
     "settings",
+    "focus",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -13,6 +13,7 @@ use crate::commands::{
     change::{DeclineArgs, DeleteArgs, ReactArgs, ReadArgs},
     config::ConfigCommand,
     events::EventsArgs,
+    focus::FocusCommand,
     messages::{ConversationArgs, MessageArgs, MessagesArgs},
     search::{ExplainArgs, SearchArgs},
     send::SendArgs,
@@ -130,6 +131,9 @@ pub enum Command {
     Cancel(MessageArgs),
     /// Put an emoji on a message, or take it off
     React(ReactArgs),
+    /// Say that you look at a conversation: nothing is notified there
+    #[command(subcommand)]
+    Focus(FocusCommand),
     /// Show or change what you chose for the account: receipts, typing, notifications
     #[command(subcommand)]
     Settings(SettingsCommand),

@@ -39,7 +39,8 @@ def environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("SESSIOND_", "XDG_")) and name != "RUST_LOG"
     }
-    return {**kept, "SESSIOND_CONFIG": ""}  # no configuration file
+    # No configuration file, no notifications on the desktop.
+    return {**kept, "SESSIOND_CONFIG": "", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus"}
 
 
 class Process:

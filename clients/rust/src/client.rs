@@ -11,7 +11,8 @@ use sessiond_proto::{
         self, account_service_client::AccountServiceClient,
         conversation_service_client::ConversationServiceClient,
         daemon_service_client::DaemonServiceClient, event_service_client::EventServiceClient,
-        message_service_client::MessageServiceClient, network_service_client::NetworkServiceClient,
+        focus_service_client::FocusServiceClient, message_service_client::MessageServiceClient,
+        network_service_client::NetworkServiceClient,
         settings_service_client::SettingsServiceClient,
     },
 };
@@ -218,6 +219,10 @@ calls! {
     list_paths: network, ListPathsRequest => ListPathsResponse, call;
     /// `NetworkService.Sync`
     sync: network, SyncRequest => SyncResponse, network;
+    /// `FocusService.HoldFocus`
+    hold_focus: focus, HoldFocusRequest => HoldFocusResponse, call;
+    /// `FocusService.ReleaseFocus`
+    release_focus: focus, ReleaseFocusRequest => ReleaseFocusResponse, call;
     /// `SettingsService.GetSettings`
     get_settings: settings, GetSettingsRequest => GetSettingsResponse, call;
     /// `SettingsService.UpdateSettings`
@@ -252,6 +257,7 @@ services! {
     event_log: EventServiceClient;
     network: NetworkServiceClient;
     settings: SettingsServiceClient;
+    focus: FocusServiceClient;
     daemon: DaemonServiceClient;
 }
 

@@ -1,11 +1,12 @@
 //! An account in use: its database, its tasks, and what frontends may do with it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use session_network::{IsolationKey, Network};
+use session_protocol::content::MAX_SENT_BODY;
 use session_protocol::{AccountId, AccountKeys};
 use sqlx::SqliteConnection;
 use tokio::sync::{Mutex, watch};
@@ -14,6 +15,9 @@ use tokio::task::JoinHandle;
 use crate::actions::send::{Draft, send};
 use crate::actions::{ActionError, Actor};
 use crate::events::{Cursor, EndReason, Hub};
+use crate::notify;
+use crate::notify::focus::Focus;
+use crate::random::opaque_id;
 use crate::store::messages::MessageRow;
 use crate::store::{AccountDb, Meta, StoreError, delivery, events, outbox, received, tokens};
 use crate::sync::poller::Poller;
@@ -34,6 +38,7 @@ pub struct Account {
     context: Context,
     hub: Arc<Hub>,
     poller: Poller,
+    focus: Arc<Focus>,
     record: VaultRecord,
     /// Ends this account's tasks; the agent's own `stop` sets it, too.
     stop: watch::Sender<bool>,
@@ -46,6 +51,30 @@ pub struct Accepted {
     pub message: MessageRow,
     /// Place in the event log before it.
     pub cursor: Cursor,
+}
+
+/// Sends what was typed into a notification.
+struct Replies(Weak<Account>);
+
+impl notify::Replies for Replies {
+    fn reply(&self, peer: AccountId, text: String) {
+        if let Some(account) = self.0.upgrade() {
+            tokio::spawn(async move {
+                // A reply has no limit where it is typed, a message has.
+                let characters: Vec<char> = text.chars().collect();
+                for part in characters.chunks(MAX_SENT_BODY) {
+                    let draft = Draft {
+                        body: part.iter().collect(),
+                        token: opaque_id(),
+                        ..Draft::default()
+                    };
+                    if let Err(error) = account.send(peer, draft).await {
+                        tracing::warn!(%error, "a reply was not accepted");
+                    }
+                }
+            });
+        }
+    }
 }
 
 impl Account {
@@ -76,17 +105,31 @@ impl Account {
         let expiring = tokio::spawn(sync::expiry::run(context.clone()));
         let pruning = tokio::spawn(prune(context.clone()));
         let following = tokio::spawn(follow(agent_stop, stop_sender.clone()));
-        let tasks = Mutex::new(vec![
-            tail, polling, sending, deleting, retrying, expiring, pruning, following,
-        ]);
-        Ok(Arc::new(Self {
-            handle: handle.to_owned(),
-            context,
-            hub,
-            poller,
-            record,
-            stop: stop_sender,
-            tasks,
+        let focus = Arc::new(Focus::default());
+        Ok(Arc::new_cyclic(|account| {
+            let replies = Arc::new(Replies(Weak::clone(account)));
+            let notifying = notify::run(context.clone(), Arc::clone(&focus), replies);
+            let tasks = Mutex::new(vec![
+                tail,
+                polling,
+                sending,
+                deleting,
+                retrying,
+                expiring,
+                pruning,
+                following,
+                tokio::spawn(notifying),
+            ]);
+            Self {
+                handle: handle.to_owned(),
+                context,
+                hub,
+                poller,
+                focus,
+                record,
+                stop: stop_sender,
+                tasks,
+            }
         }))
     }
 
@@ -101,6 +144,11 @@ impl Account {
             Ok(_) => self.context.progress.beats.stalled(),
             Err(_) => Some("writer"),
         }
+    }
+
+    /// What somebody looks at right now.
+    pub fn focus(&self) -> &Focus {
+        &self.focus
     }
 
     /// Random name of its files and its vault entry.

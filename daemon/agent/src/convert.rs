@@ -147,14 +147,15 @@ pub fn signal(signal: &Signal) -> v1::Event {
     let (kind, state) = match &signal.what {
         What::Typing(typing) => (
             v1::EventKind::Typing,
-            State::Typing(v1::TypingSignal {
+            Some(State::Typing(v1::TypingSignal {
                 author: signal.author.clone(),
                 typing: *typing,
-            }),
+            })),
         ),
+        What::Opened => (v1::EventKind::NotificationOpened, None),
         What::Call(step) => (
             v1::EventKind::CallSignal,
-            State::CallSignal(v1::CallSignal {
+            Some(State::CallSignal(v1::CallSignal {
                 author: signal.author.clone(),
                 call_id: step.uuid.clone(),
                 kind: step.kind,
@@ -162,7 +163,7 @@ pub fn signal(signal: &Signal) -> v1::Event {
                 sdp_m_line_indexes: step.sdp_m_line_indexes.clone(),
                 sdp_mids: step.sdp_mids.clone(),
                 send_time: timestamp(signal.sent_ms),
-            }),
+            })),
         ),
     };
     v1::Event {
@@ -173,7 +174,7 @@ pub fn signal(signal: &Signal) -> v1::Event {
         message_id: String::new(),
         changed_fields: Vec::new(),
         transient: true,
-        state: Some(state),
+        state,
     }
 }
 

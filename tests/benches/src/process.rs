@@ -107,6 +107,7 @@ impl Home {
         let begin = Instant::now();
         let proxy = self.proxy.map(|proxy| format!("--proxy=socks5h://{proxy}"));
         let child = Command::new(std::env::current_exe()?)
+            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")
             .args(["child-agent", "--vault", "passphrase", "--passphrase-file"])
             .arg(self.dir.join("passphrase"))
             .arg("--state-dir")

@@ -9,6 +9,7 @@ pub mod config;
 mod daemon;
 mod doctor;
 pub mod events;
+pub mod focus;
 pub mod messages;
 mod network;
 pub mod search;
@@ -37,6 +38,7 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Account(AccountCommand::Restore { name }) => account::restore(context, name).await,
         Command::Account(AccountCommand::Show) => account::show(context).await,
         Command::Account(AccountCommand::Phrase { yes }) => account::phrase(context, yes).await,
+        Command::Focus(command) => focus::focus(context, command).await,
         Command::Settings(command) => settings::settings(context, command).await,
         Command::Account(AccountCommand::Rename { name }) => account::rename(context, name).await,
         Command::Account(AccountCommand::Delete { id, network, yes }) => {

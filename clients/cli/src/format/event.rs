@@ -83,6 +83,7 @@ fn kind(event: &Event) -> &'static str {
         EventKind::Typing => "typing",
         EventKind::CallSignal => "call",
         EventKind::SettingsChanged => "settings changed",
+        EventKind::NotificationOpened => "opened",
         EventKind::Unspecified => "something new",
     }
 }

@@ -60,6 +60,8 @@ const ROWS: &[Row] = &[
     ("NetworkService/GetNetworkStatus", Ready, &["status"], ""),
     ("NetworkService/ListPaths", Ready, &["paths"], ""),
     ("NetworkService/Sync", Ready, &["sync"], ""),
+    ("FocusService/HoldFocus", Ready, &["focus", "hold", BOB], ""),
+    ("FocusService/ReleaseFocus", Ready, &["focus", "release", BOB, "l1"], ""),
     ("SettingsService/GetSettings", Ready, &["settings", "show"], ""),
     ("SettingsService/UpdateSettings", Ready, &["settings", "set", "read-receipts=on"], ""),
     ("DaemonService/GetInfo", Ready, &["version"], ""),

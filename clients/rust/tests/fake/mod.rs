@@ -165,6 +165,7 @@ impl Fake {
                 .add_service(network_service_server::NetworkServiceServer::new(
                     fake.clone(),
                 ))
+                .add_service(focus_service_server::FocusServiceServer::new(fake.clone()))
                 .add_service(settings_service_server::SettingsServiceServer::new(
                     fake.clone(),
                 ))
@@ -701,6 +702,16 @@ impl event_service_server::EventService for Fake {
         let r = r.into_inner();
         self.change(|w| w.acknowledged.insert(r.subscriber, r.cursor));
         Ok(Response::new(AcknowledgeResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl focus_service_server::FocusService for Fake {
+    async fn hold_focus(&self, _: Request<HoldFocusRequest>) -> Answer<HoldFocusResponse> {
+        Ok(Response::new(HoldFocusResponse { lease: "l1".into() }))
+    }
+    async fn release_focus(&self, _: Request<ReleaseFocusRequest>) -> Answer<ReleaseFocusResponse> {
+        Ok(Response::new(ReleaseFocusResponse {}))
     }
 }
 

@@ -157,6 +157,17 @@ impl ConversationService for Api {
         let account = self.account(&request.account).await?;
         let selector = selector!(request.selector, mark_conversation_read_request)?;
         let up_to = Some(request.up_to_message_id).filter(|id| !id.is_empty());
+        let read = async {
+            let mut connection = account.context().db.readers().acquire().await?;
+            conversations::get(&mut connection, &selector).await
+        };
+        let found = read.await.map_err(|error: StoreError| from_store(error))?;
+        if let Some(row) = found {
+            account
+                .focus()
+                .may_mark_read(&row.public_id, &request.focus_lease)
+                .map_err(super::focus::held_by_other)?;
+        }
         let (row, seq) = account
             .act(move |connection, actor| {
                 Box::pin(async move {

@@ -7,6 +7,7 @@ mod conversation;
 mod daemon;
 mod error;
 mod event;
+mod focus;
 mod message;
 mod network;
 mod page;

@@ -10,8 +10,8 @@ use sessiond_proto::v1::{
     account_service_server::AccountServiceServer,
     conversation_service_server::ConversationServiceServer,
     daemon_service_server::DaemonServiceServer, event_service_server::EventServiceServer,
-    message_service_server::MessageServiceServer, network_service_server::NetworkServiceServer,
-    settings_service_server::SettingsServiceServer,
+    focus_service_server::FocusServiceServer, message_service_server::MessageServiceServer,
+    network_service_server::NetworkServiceServer, settings_service_server::SettingsServiceServer,
 };
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -55,6 +55,7 @@ pub async fn serve(
         .add_service(MessageServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(NetworkServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(FocusServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(SettingsServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(DaemonServiceServer::new(api).max_decoding_message_size(MAX_REQUEST))
         .add_service(health_service)

@@ -173,6 +173,22 @@ fn row(row: &SqliteRow, now_ms: i64) -> Result<MessageRow, sqlx::Error> {
     })
 }
 
+/// How many messages a conversation has, counted no further than `most`.
+pub async fn count_up_to(
+    connection: &mut SqliteConnection,
+    conversation: i64,
+    most: i64,
+) -> Result<i64, StoreError> {
+    let count = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT 1 FROM message WHERE conversation = ? LIMIT ?)",
+    )
+    .bind(conversation)
+    .bind(most)
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
+}
+
 /// One message, unless it has disappeared by `now_ms`.
 pub async fn get(
     connection: &mut SqliteConnection,

@@ -27,6 +27,8 @@ pub enum What {
     Typing(bool),
     /// A step of a call.
     Call(CallStep),
+    /// The user wants to see the conversation: its notification was opened.
+    Opened,
 }
 
 /// A step of a call, as it came.

@@ -98,6 +98,7 @@ async fn every_call_refuses_bad_input() {
     searching(client, &mut table).await;
     events(client, &mut table).await;
     settings(client, &mut table).await;
+    focus(client, &mut table, &note.conversation_id).await;
     table.assert_complete();
 
     // Nothing of all that left anything behind.
@@ -187,6 +188,10 @@ async fn before_an_account(client: &Client, table: &mut Table) {
     none("EventService.Subscribe", outcome);
     let outcome = client.acknowledge(Default::default()).await;
     none("EventService.Acknowledge", outcome.map(drop));
+    let outcome = client.hold_focus(Default::default()).await;
+    none("FocusService.HoldFocus", outcome.map(drop));
+    let outcome = client.release_focus(Default::default()).await;
+    none("FocusService.ReleaseFocus", outcome.map(drop));
     let outcome = client.get_settings(Default::default()).await;
     none("SettingsService.GetSettings", outcome.map(drop));
     let outcome = client.update_settings(Default::default()).await;
@@ -1241,6 +1246,47 @@ async fn settings(client: &Client, table: &mut Table) {
         now.settings,
         Some(v1::Settings::default()),
         "nothing was changed"
+    );
+}
+
+async fn focus(client: &Client, table: &mut Table, conversation: &str) {
+    let hold = async |conversation: &str, lease: &str, seconds: i64| {
+        let request = v1::HoldFocusRequest {
+            account: String::new(),
+            conversation_id: conversation.to_owned(),
+            lease: lease.to_owned(),
+            duration: Some(prost_types::Duration { seconds, nanos: 0 }),
+        };
+        client.hold_focus(request).await
+    };
+    let call = "FocusService.HoldFocus";
+    for seconds in [i64::MIN, -1, 0, 61, i64::MAX] {
+        let outcome = hold(conversation, "", seconds).await;
+        let what = format!("{seconds} seconds");
+        table.expect(
+            call,
+            &what,
+            outcome,
+            Code::InvalidArgument,
+            "FOCUS_DURATION_INVALID",
+        );
+    }
+    let outcome = hold("nonsense", "", 30).await;
+    table.expect(
+        call,
+        "no such conversation",
+        outcome,
+        Code::NotFound,
+        "CONVERSATION_NOT_FOUND",
+    );
+    hold(conversation, "", 30).await.unwrap();
+    let outcome = hold(conversation, "another", 30).await;
+    table.expect(
+        call,
+        "another's lease",
+        outcome,
+        Code::FailedPrecondition,
+        "FOCUS_HELD_BY_OTHER",
     );
 }
 

@@ -19,6 +19,7 @@ mod idempotent;
 mod kinds;
 mod load;
 mod lock;
+mod notifications;
 mod owner_only;
 mod proxy;
 mod restore;

@@ -16,12 +16,13 @@ use crate::harness::{Agent, Localnet, run};
 /// What every Linux system calls nobody.
 const NOBODY: &str = "65534";
 
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "grpc.health.v1.Health",
     "sessiond.v1.AccountService",
     "sessiond.v1.ConversationService",
     "sessiond.v1.DaemonService",
     "sessiond.v1.EventService",
+    "sessiond.v1.FocusService",
     "sessiond.v1.MessageService",
     "sessiond.v1.NetworkService",
     "sessiond.v1.SettingsService",

@@ -26,6 +26,8 @@ pub struct Agent {
     credentials: Option<PathBuf>,
     /// How wrong its clock is, s, and the library that makes it so.
     clock: Option<(i64, PathBuf)>,
+    /// Address of its session bus, if any.
+    bus: Option<String>,
     process: Option<Process>,
     client: Option<Client>,
 }
@@ -42,6 +44,7 @@ impl Agent {
             log_filter: None,
             credentials: None,
             clock: None,
+            bus: None,
             process: None,
             client: None,
         };
@@ -121,12 +124,20 @@ impl Agent {
         self.clock = Some((seconds, super::clock::library(&self.room)));
     }
 
+    /// Has a session bus from its next start on.
+    pub fn on_bus(&mut self, address: &str) {
+        self.bus = Some(address.to_owned());
+    }
+
     /// What starts it.
     pub fn command(&self) -> Command {
         let mut command = match &self.namespace {
             None => program("sessiond"),
             Some(namespace) => program_within("sessiond", namespace),
         };
+        if let Some(address) = &self.bus {
+            command.env("DBUS_SESSION_BUS_ADDRESS", address);
+        }
         command.args(["run", "--vault", "passphrase"]);
         command.arg("--state-dir").arg(self.state_dir());
         command.arg("--socket").arg(self.socket());

@@ -28,6 +28,9 @@ const SETTINGS: [&str; 11] = [
     "XDG_RUNTIME_DIR",
 ];
 
+/// Address of a bus that is not there.
+const NO_BUS: &str = "unix:path=/nonexistent/bus";
+
 /// A program of this build.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -47,6 +50,8 @@ fn without_settings(mut command: Command) -> Command {
     for setting in SETTINGS {
         command.env_remove(setting);
     }
+    // No notifications on the desktop of whoever runs the tests.
+    command.env("DBUS_SESSION_BUS_ADDRESS", NO_BUS);
     // No configuration file.
     command.env("SESSIOND_CONFIG", "");
     command

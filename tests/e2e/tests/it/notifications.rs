@@ -1,0 +1,415 @@
+//! Notifications on a real bus: a server of the test records what is shown and presses buttons.
+//!
+//! Without `dbus-daemon` nothing is tested; `tests/run` says so, and fails in CI.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sessiond_client::v1;
+use zbus::object_server::SignalEmitter;
+use zbus::zvariant::OwnedValue;
+
+use crate::harness::{Agent, Localnet, assert_refused, until};
+
+/// A private session bus. Ends with the test.
+struct Bus {
+    process: Child,
+    address: String,
+}
+
+impl Bus {
+    fn start() -> Option<Self> {
+        let spawned = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--print-address"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut process) = spawned else {
+            assert_ne!(
+                std::env::var("CI").as_deref(),
+                Ok("true"),
+                "dbus-daemon is needed"
+            );
+            println!("skipped: dbus-daemon is needed");
+            return None;
+        };
+        let mut address = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        Some(Self {
+            process,
+            address: address.trim().to_owned(),
+        })
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What is shown.
+#[derive(Clone, Debug)]
+struct Shown {
+    id: u32,
+    summary: String,
+    body: String,
+    actions: Vec<String>,
+    transient: bool,
+}
+
+#[derive(Default)]
+struct Record {
+    last_id: u32,
+    /// Every call, in order.
+    calls: Vec<Shown>,
+    closed: Vec<u32>,
+}
+
+#[derive(Clone)]
+struct Recorder {
+    record: Arc<Mutex<Record>>,
+    capabilities: Vec<String>,
+    hangs: bool,
+}
+
+#[zbus::interface(name = "org.freedesktop.Notifications")]
+impl Recorder {
+    #[allow(clippy::too_many_arguments)] // the specification's own
+    async fn notify(
+        &self,
+        _app_name: &str,
+        replaces_id: u32,
+        _app_icon: &str,
+        summary: &str,
+        body: &str,
+        actions: Vec<String>,
+        hints: HashMap<String, OwnedValue>,
+        _expire_timeout: i32,
+    ) -> u32 {
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        let mut record = self.record.lock().unwrap();
+        let id = if replaces_id == 0 {
+            record.last_id += 1;
+            record.last_id
+        } else {
+            replaces_id
+        };
+        let transient = hints
+            .get("transient")
+            .is_some_and(|value| bool::try_from(value.clone()) == Ok(true));
+        record.calls.push(Shown {
+            id,
+            summary: summary.to_owned(),
+            body: body.to_owned(),
+            actions,
+            transient,
+        });
+        id
+    }
+
+    fn close_notification(&self, id: u32) {
+        self.record.lock().unwrap().closed.push(id);
+    }
+
+    fn get_capabilities(&self) -> Vec<String> {
+        self.capabilities.clone()
+    }
+
+    #[zbus(signal)]
+    async fn action_invoked(emitter: &SignalEmitter<'_>, id: u32, key: &str) -> zbus::Result<()>;
+    #[zbus(signal)]
+    async fn notification_replied(
+        emitter: &SignalEmitter<'_>,
+        id: u32,
+        text: &str,
+    ) -> zbus::Result<()>;
+}
+
+/// A notification server, and buttons to press.
+struct Server {
+    record: Arc<Mutex<Record>>,
+    connection: zbus::Connection,
+}
+
+impl Server {
+    async fn start(bus: &Bus, capabilities: &[&str], hangs: bool) -> Self {
+        let record = Arc::new(Mutex::new(Record::default()));
+        let recorder = Recorder {
+            record: Arc::clone(&record),
+            capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
+            hangs,
+        };
+        let connection = zbus::connection::Builder::address(bus.address.as_str())
+            .unwrap()
+            .name("org.freedesktop.Notifications")
+            .unwrap()
+            .serve_at("/org/freedesktop/Notifications", recorder)
+            .unwrap()
+            .build()
+            .await
+            .unwrap();
+        Self { record, connection }
+    }
+
+    fn calls(&self) -> Vec<Shown> {
+        self.record.lock().unwrap().calls.clone()
+    }
+
+    async fn until_calls(&self, count: usize) -> Vec<Shown> {
+        until("a notification is shown", async || {
+            let calls = self.calls();
+            (calls.len() >= count).then_some(calls)
+        })
+        .await
+    }
+
+    async fn until_closed(&self, id: u32) {
+        until("the notification is closed", async || {
+            self.record
+                .lock()
+                .unwrap()
+                .closed
+                .contains(&id)
+                .then_some(())
+        })
+        .await;
+    }
+
+    fn emitter(&self) -> SignalEmitter<'_> {
+        SignalEmitter::new(&self.connection, "/org/freedesktop/Notifications").unwrap()
+    }
+}
+
+async fn unread(agent: &Agent) -> u32 {
+    let list = agent.client().list_conversations(Default::default()).await;
+    list.unwrap()
+        .conversations
+        .iter()
+        .map(|it| it.unread_count)
+        .sum()
+}
+
+async fn set(agent: &Agent, privacy: v1::NotificationPrivacy) {
+    let request = v1::UpdateSettingsRequest {
+        settings: Some(v1::Settings {
+            notification_privacy: privacy.into(),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["notification_privacy".to_owned()],
+        }),
+        ..Default::default()
+    };
+    agent.client().update_settings(request).await.unwrap();
+}
+
+/// One that has a bus and an account, and has polled once: what comes now is no backlog.
+async fn agent_on(bus: &Bus, net: &Localnet, name: &str) -> (Agent, String) {
+    let mut agent = Agent::new(&net.room, name, &net.file);
+    agent.on_bus(&bus.address);
+    agent.up().await;
+    let id = agent.create(name).await;
+    agent.sync().await;
+    // The task looks every second whether the first poll is done.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    (agent, id)
+}
+
+#[tokio::test]
+async fn a_conversation_has_one_notification_that_follows_it() {
+    let Some(bus) = Bus::start() else { return };
+    let server = Server::start(
+        &bus,
+        &["actions", "body", "body-markup", "inline-reply"],
+        false,
+    )
+    .await;
+    let net = Localnet::start().await;
+    let (a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    // A stranger's message says nothing of itself.
+    b.send_stored(&a_id, "a <b>secret</b>").await;
+    let calls = server.until_calls(1).await;
+    assert_eq!(calls[0].summary, "New message request");
+    assert!(!format!("{calls:?}").contains("secret") && !format!("{calls:?}").contains("Bob"));
+    // Answering accepts and reads: it goes.
+    a.send_stored(&b_id, "hello").await;
+    server.until_closed(calls[0].id).await;
+    b.until_messages(&a_id, 2).await;
+
+    b.send_stored(&a_id, "one & <two>").await;
+    let calls = server.until_calls(2).await;
+    let first = &calls[1];
+    assert_eq!(
+        (first.summary.as_str(), first.body.as_str()),
+        ("Bob", "one &amp; &lt;two&gt;")
+    );
+    assert!(first.actions.contains(&"mark-read".to_owned()), "{first:?}");
+    assert!(
+        first.actions.contains(&"inline-reply".to_owned()),
+        "{first:?}"
+    );
+    assert!(!first.transient);
+    b.send_stored(&a_id, "three").await;
+    let calls = server.until_calls(3).await;
+    assert_eq!(calls[2].id, first.id, "replaced, not a second one");
+    assert_eq!(
+        (calls[2].summary.as_str(), calls[2].body.as_str()),
+        ("Bob (2)", "three")
+    );
+    assert_eq!(unread(&a).await, 2);
+
+    // "Mark as read" reads, and takes it away.
+    Recorder::action_invoked(&server.emitter(), first.id, "mark-read")
+        .await
+        .unwrap();
+    server.until_closed(first.id).await;
+    assert_eq!(unread(&a).await, 0);
+
+    // Less is shown when less is wanted.
+    set(&a, v1::NotificationPrivacy::NameOnly).await;
+    b.send_stored(&a_id, "four").await;
+    let calls = server.until_calls(4).await;
+    assert_eq!(
+        (calls[3].summary.as_str(), calls[3].body.as_str()),
+        ("Bob", "New message")
+    );
+
+    // A reply is sent, and reads what it answers.
+    Recorder::notification_replied(&server.emitter(), calls[3].id, "from the corner")
+        .await
+        .unwrap();
+    server.until_closed(calls[3].id).await;
+    until("the reply arrives", async || {
+        let is_reply = |message: &v1::Message| match &message.content {
+            Some(v1::message::Content::Text(text)) => text.body == "from the corner",
+            _ => false,
+        };
+        b.messages(&a_id).await.iter().any(is_reply).then_some(())
+    })
+    .await;
+    assert_eq!(unread(&a).await, 0);
+
+    // Whoever looks at the conversation needs no notification; afterwards they come again.
+    let conversation = all_conversations(&a).await.remove(0);
+    let hold = v1::HoldFocusRequest {
+        conversation_id: conversation.id.clone(),
+        duration: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    let lease = a.client().hold_focus(hold).await.unwrap().lease;
+    b.send_stored(&a_id, "unseen").await;
+    until("it is there", async || {
+        (unread(&a).await == 1).then_some(())
+    })
+    .await;
+    // Only who looks marks as read.
+    let read = |focus_lease: &str| v1::MarkConversationReadRequest {
+        selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
+            b_id.clone(),
+        )),
+        focus_lease: focus_lease.to_owned(),
+        ..Default::default()
+    };
+    let refused = a.client().mark_conversation_read(read("")).await;
+    assert_refused(
+        refused,
+        tonic::Code::FailedPrecondition,
+        "FOCUS_HELD_BY_OTHER",
+    );
+    a.client()
+        .mark_conversation_read(read(&lease))
+        .await
+        .unwrap();
+    assert_eq!(unread(&a).await, 0);
+    let release = v1::ReleaseFocusRequest {
+        conversation_id: conversation.id,
+        lease,
+        ..Default::default()
+    };
+    // Longer than messages are gathered for.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    a.client().release_focus(release).await.unwrap();
+    set(&a, v1::NotificationPrivacy::CountOnly).await;
+    b.send_stored(&a_id, "five").await;
+    let calls = server.until_calls(5).await;
+    assert_eq!(
+        (calls[4].summary.as_str(), calls[4].body.as_str()),
+        ("Session", "1 new message")
+    );
+    assert_eq!(calls.len(), 5, "none while somebody looked: {calls:?}");
+}
+
+async fn all_conversations(agent: &Agent) -> Vec<v1::Conversation> {
+    agent
+        .client()
+        .list_conversations(Default::default())
+        .await
+        .unwrap()
+        .conversations
+}
+
+#[tokio::test]
+async fn what_came_meanwhile_is_told_once() {
+    let Some(bus) = Bus::start() else { return };
+    let server = Server::start(&bus, &["body"], false).await;
+    let net = Localnet::start().await;
+    let (mut a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    let (c, c_id) = Agent::with_account(&net, "Carol").await;
+    for (agent, id) in [(&b, &b_id), (&c, &c_id)] {
+        a.send_stored(id, "hello").await;
+        agent.until_messages(&a_id, 1).await;
+        // The answer accepts, which is an entry of its own.
+        agent.send_stored(&a_id, "hi").await;
+        a.until_messages(id, 3).await;
+    }
+    a.stop().await;
+    for number in 0..3 {
+        b.send_stored(&a_id, &number.to_string()).await;
+        c.send_stored(&a_id, &number.to_string()).await;
+    }
+    let before = server.calls().len();
+    a.up().await;
+    let calls = server.until_calls(before + 1).await;
+    assert_eq!(calls[before].body, "6 new messages in 2 conversations");
+    assert!(
+        calls[before].actions.is_empty(),
+        "the server has no actions"
+    );
+    // What was told is not told again.
+    a.sync().await;
+    a.kill();
+    a.up().await;
+    a.sync().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.calls().len(), before + 1);
+}
+
+/// A server that never answers costs nothing.
+#[tokio::test]
+async fn a_hanging_server_holds_nothing_up() {
+    let Some(bus) = Bus::start() else { return };
+    let _server = Server::start(&bus, &["body"], true).await;
+    let net = Localnet::start().await;
+    let (mut a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    b.send_stored(&a_id, "one").await;
+    a.until_messages(&b_id, 1).await;
+    b.send_stored(&a_id, "two").await;
+    a.until_messages(&b_id, 2).await;
+    a.send_stored(&b_id, "three").await;
+    a.stop().await;
+}
