@@ -71,6 +71,15 @@ struct Notice {
     request: bool,
 }
 
+/// What is still worth telling about one conversation.
+struct Worth {
+    row: ConversationRow,
+    /// Never empty.
+    items: Vec<(Item, MessageRow)>,
+    /// It is a message request.
+    request: bool,
+}
+
 struct Notifier {
     context: Context,
     focus: Arc<Focus>,
@@ -240,20 +249,17 @@ impl Notifier {
     ) -> Result<(), StoreError> {
         let mut worth = Vec::new();
         for (conversation, items) in backlog {
-            if let Some((row, items, _)) = self.judge(&conversation, items, settings).await? {
-                worth.push((row, items));
-            }
+            worth.extend(self.judge(&conversation, items, settings).await?);
         }
         match worth.as_slice() {
             [] => {}
-            [(row, _)] => {
-                let conversation = row.public_id.clone();
-                let items = worth.remove(0).1;
-                let items = items.into_iter().map(|(item, _)| item).collect();
-                self.pending.entry(conversation).or_insert(items);
+            [only] => {
+                let conversation = only.row.public_id.clone();
+                let items: Vec<Item> = only.items.iter().map(|(item, _)| item.clone()).collect();
+                self.pending.entry(conversation).or_default().extend(items);
             }
             several => {
-                let messages = several.iter().map(|(_, items)| items.len()).sum();
+                let messages = several.iter().map(|worth| worth.items.len()).sum();
                 let words = text::backlog(messages, several.len());
                 let manner = Manner {
                     silent: settings.notification_silent,
@@ -265,14 +271,13 @@ impl Notifier {
         Ok(())
     }
 
-    /// Which of these items are still worth telling, with their messages, and whether the conversation is a request.
-    #[allow(clippy::type_complexity)] // a row, its items with their messages, a flag
+    /// What of these items is still worth telling; `None`: nothing is.
     async fn judge(
         &self,
         conversation: &str,
         items: Vec<Item>,
         settings: &Settings,
-    ) -> Result<Option<(ConversationRow, Vec<(Item, MessageRow)>, bool)>, StoreError> {
+    ) -> Result<Option<Worth>, StoreError> {
         let own = self.context.account_id().to_string();
         let now_ms = self.context.now_ms();
         let mut connection = self.context.db.readers().acquire().await?;
@@ -343,7 +348,11 @@ impl Notifier {
                 worth.push((item, message.clone()));
             }
         }
-        Ok((!worth.is_empty()).then_some((row, worth, request)))
+        Ok((!worth.is_empty()).then_some(Worth {
+            row,
+            items: worth,
+            request,
+        }))
     }
 
     /// Shows, replaces or closes the notification of a conversation.
@@ -361,7 +370,13 @@ impl Notifier {
         items.extend(new);
         let excess = items.len().saturating_sub(MESSAGES);
         items.drain(..excess);
-        let Some((row, worth, request)) = self.judge(conversation, items, settings).await? else {
+        let judged = self.judge(conversation, items, settings).await?;
+        let Some(Worth {
+            row,
+            items: worth,
+            request,
+        }) = judged
+        else {
             self.close(conversation).await;
             return Ok(());
         };
