@@ -10,13 +10,14 @@ use jiff::SignedDuration;
 
 use crate::commands::{
     account::AccountCommand,
+    call::CallArgs,
     change::{DeclineArgs, DeleteArgs, ReactArgs, ReadArgs},
     config::ConfigCommand,
     events::EventsArgs,
     focus::FocusCommand,
     messages::{ConversationArgs, MessageArgs, MessagesArgs},
     search::{ExplainArgs, SearchArgs},
-    send::SendArgs,
+    send::{InviteArgs, SendArgs},
     settings::SettingsCommand,
     tune::{ClearArgs, ExpireArgs, SetArgs, TypingArgs},
     vault::VaultCommand,
@@ -91,6 +92,8 @@ pub enum Command {
     Vault(VaultCommand),
     /// Send a text
     Send(SendArgs),
+    /// Invite somebody to a community
+    Invite(InviteArgs),
     /// Show a conversation, the newest messages last
     Messages(MessagesArgs),
     /// Show one message
@@ -129,6 +132,12 @@ pub enum Command {
     Retry(MessageArgs),
     /// Take a message back that waits to be sent
     Cancel(MessageArgs),
+    /// Say that you kept a file of a message: its author is told, unless you turned that off
+    Saved(MessageArgs),
+    /// Take a step of a call, for a program that has media
+    ///
+    /// What the other side does comes as `call` events: sessionctl --json events --follow
+    Call(CallArgs),
     /// Put an emoji on a message, or take it off
     React(ReactArgs),
     /// Say that you look at a conversation: nothing is notified there

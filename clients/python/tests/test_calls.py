@@ -8,7 +8,7 @@ import grpc
 import pytest
 from agents import Agent
 from conftest import Person
-from sessiond.v1 import daemon_pb2, message_pb2
+from sessiond.v1 import call_pb2, daemon_pb2, message_pb2
 from sessiond_client import Client, Deadlines, NoAgent, Refused, new_client_token
 
 
@@ -49,6 +49,30 @@ async def test_a_text_is_sent_once_received_and_listed(alice: Person, bob: Perso
     with pytest.raises(Refused) as missing:
         await bob.client.message("nothing")
     assert missing.value.reason == "MESSAGE_NOT_FOUND"
+
+
+async def test_an_invitation_is_sent_and_what_cannot_be_said_is_refused(alice: Person, bob: Person) -> None:
+    url = f"https://c.example/room?public_key={'0a' * 32}"
+    sent = await alice.client.invite(bob.id, url, "Room", wait=True, timeout=120)
+    assert (sent.community_invitation.url, sent.community_invitation.name) == (url, "Room")
+    with pytest.raises(Refused) as nowhere:
+        await alice.client.invite(bob.id, "https://c.example/", "Room")
+    assert nowhere.value.reason == "INVITATION_INVALID"
+    with pytest.raises(Refused) as nothing:
+        await alice.client.report_media_saved(sent.id)
+    assert nothing.value.reason == "NOT_POSSIBLE"
+    ring = call_pb2.CallSignal(
+        call_id="6b86b273-ff34-4ce1-9d6b-804eff5a3f57", kind=call_pb2.CALL_SIGNAL_KIND_PRE_OFFER
+    )
+    # Bob has not accepted yet.
+    with pytest.raises(Refused) as early:
+        await alice.client.send_call_signal(bob.id, ring)
+    assert early.value.reason == "NOT_POSSIBLE"
+    await bob.client.sync()
+    await bob.client.send(alice.id, "hello", wait=True, timeout=120)
+    await alice.client.sync()
+    rung = await alice.client.send_call_signal(bob.id, ring)
+    assert (await alice.client.message(rung.message_id)).call.state == message_pb2.CALL_STATE_CALLED
 
 
 async def test_messages_are_paged_in_both_directions(alice: Person) -> None:

@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use sessiond_proto::{
     socket,
     v1::{
-        self, account_service_client::AccountServiceClient,
+        self, account_service_client::AccountServiceClient, call_service_client::CallServiceClient,
         conversation_service_client::ConversationServiceClient,
         daemon_service_client::DaemonServiceClient, event_service_client::EventServiceClient,
         focus_service_client::FocusServiceClient, message_service_client::MessageServiceClient,
@@ -41,7 +41,7 @@ pub struct Deadlines {
     pub connect: Duration,
     /// A call, and the start of a stream: 20 s. The agent answers from its own disk.
     pub call: Duration,
-    /// A call that waits for the network (`Sync`, `DeleteAccount`) or for a vault, which may ask the
+    /// A call that waits for the network (`Sync`, `SendCallSignal`, `DeleteAccount`) or for a vault, which may ask the
     /// user for a password: 90 s.
     pub network: Duration,
 }
@@ -73,8 +73,8 @@ impl Interceptor for DeadlineHeader {
             // A stream lives as long as its reader.
             Some("Subscribe") => None,
             Some(
-                "Sync" | "CreateAccount" | "RestoreAccount" | "DeleteAccount" | "Lock" | "Unlock"
-                | "GetVault" | "MoveVault",
+                "Sync" | "SendCallSignal" | "CreateAccount" | "RestoreAccount" | "DeleteAccount"
+                | "Lock" | "Unlock" | "GetVault" | "MoveVault",
             ) => Some(self.0.network),
             _ => Some(self.0.call),
         };
@@ -211,6 +211,10 @@ calls! {
     retry_message: messages, RetryMessageRequest => RetryMessageResponse, call;
     /// `MessageService.CancelMessage`
     cancel_message: messages, CancelMessageRequest => CancelMessageResponse, call;
+    /// `MessageService.ReportMediaSaved`
+    report_media_saved: messages, ReportMediaSavedRequest => ReportMediaSavedResponse, call;
+    /// `CallService.SendCallSignal`
+    send_call_signal: calls, SendCallSignalRequest => SendCallSignalResponse, network;
     /// `EventService.Acknowledge`; for `Subscribe` see [`Client::events`].
     acknowledge: event_log, AcknowledgeRequest => AcknowledgeResponse, call;
     /// `NetworkService.GetNetworkStatus`
@@ -254,6 +258,7 @@ services! {
     accounts: AccountServiceClient;
     conversations: ConversationServiceClient;
     messages: MessageServiceClient;
+    calls: CallServiceClient;
     event_log: EventServiceClient;
     network: NetworkServiceClient;
     settings: SettingsServiceClient;

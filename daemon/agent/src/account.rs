@@ -220,6 +220,7 @@ impl Account {
         let actor = Actor {
             own: self.id(),
             name: self.meta().display_name.clone(),
+            profile_s: self.meta().profile_s,
             now_ms: self.context.now_ms(),
         };
         let outcome = self

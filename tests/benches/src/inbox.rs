@@ -99,6 +99,7 @@ async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(f64, 
         network: "nowhere".into(),
         account_id: own.to_string(),
         display_name: "Me".into(),
+        profile_s: 0,
         created_ms: 1,
         log_id: [8; 8],
     };

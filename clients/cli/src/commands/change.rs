@@ -1,14 +1,14 @@
-//! `read`, `unread`, `accept`, `decline`, `block`, `unblock`, `delete`, `react`, `retry`, `cancel`: what changes a conversation or a message
+//! `read`, `unread`, `accept`, `decline`, `block`, `unblock`, `delete`, `react`, `saved`, `retry`, `cancel`: what changes a conversation or a message
 //! that is there.
 
 use clap::{Args, ValueEnum};
 use sessiond_client::v1::{
     AcceptConversationRequest, CancelMessageRequest, Conversation, DeclineConversationRequest,
     DeleteMessageRequest, DeleteScope, MarkConversationReadRequest, MarkConversationUnreadRequest,
-    Message, RetryMessageRequest, SetConversationBlockedRequest, SetReactionRequest,
-    accept_conversation_request as accepting, decline_conversation_request as declining,
-    mark_conversation_read_request as reading, mark_conversation_unread_request as unreading,
-    set_conversation_blocked_request as blocking,
+    Message, ReportMediaSavedRequest, RetryMessageRequest, SetConversationBlockedRequest,
+    SetReactionRequest, accept_conversation_request as accepting,
+    decline_conversation_request as declining, mark_conversation_read_request as reading,
+    mark_conversation_unread_request as unreading, set_conversation_blocked_request as blocking,
 };
 
 use super::messages::{ConversationArgs, MessageArgs};
@@ -187,6 +187,24 @@ pub async fn cancel(context: &mut Context, args: MessageArgs) -> Result<(), Fail
     };
     let message = client.cancel_message(request).await?.message;
     show_message(context, message)
+}
+
+pub async fn saved(context: &mut Context, args: MessageArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let request = ReportMediaSavedRequest {
+        message_id: args.id,
+        ..Default::default()
+    };
+    let answer = client.report_media_saved(request).await?;
+    if context.json {
+        return context.object("ReportMediaSavedResponse", &answer);
+    }
+    context.progress(if answer.told {
+        "They are told."
+    } else {
+        "Not told: it is your own, the setting is off, or they are not accepted on both sides."
+    });
+    Ok(())
 }
 
 fn show_message(context: &mut Context, message: Option<Message>) -> Result<(), Failure> {

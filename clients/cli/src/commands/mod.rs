@@ -4,6 +4,7 @@
 //! call it makes in `tests/it/rpcs.rs`.
 
 pub mod account;
+pub mod call;
 pub mod change;
 pub mod config;
 mod daemon;
@@ -51,6 +52,9 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
             vault::move_to(context, to, passphrase).await
         }
         Command::Send(args) => send::send(context, args).await,
+        Command::Invite(args) => send::invite(context, args).await,
+        Command::Saved(args) => change::saved(context, args).await,
+        Command::Call(args) => call::call(context, args).await,
         Command::Messages(args) => messages::messages(context, args).await,
         Command::Message(args) => messages::message(context, args).await,
         Command::Conversation(args) => messages::conversation(context, args).await,

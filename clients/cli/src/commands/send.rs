@@ -1,11 +1,14 @@
-//! `send`
+//! `send`, `invite`
 
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sessiond_client::{
-    Error, new_client_token,
-    v1::{Message, Quote, SendMessageRequest, SendMessageResponse, SendState, TextContent},
+    Client, Error, new_client_token,
+    v1::{
+        CommunityInvitationContent, Message, Quote, SendMessageRequest, SendMessageResponse,
+        SendState, TextContent,
+    },
 };
 
 use super::tune::{Timer, timer};
@@ -30,6 +33,27 @@ pub struct SendArgs {
     #[arg(long, value_name = "TIMER", value_parser = timer)]
     pub expire: Option<Timer>,
     /// Repeating a send with the same token and content sends nothing twice [default: random]
+    #[arg(long)]
+    pub token: Option<String>,
+    /// How long --wait waits, as 30s or 5m; the agent goes on trying afterwards
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = args::duration)]
+    pub timeout: Duration,
+}
+
+/// Arguments of `invite`.
+#[derive(Debug, Args)]
+pub struct InviteArgs {
+    /// Account ID of who is invited
+    #[arg(value_name = "ACCOUNT-ID")]
+    pub recipient: AccountId,
+    /// Where the community is joined: https://HOST/ROOM?public_key=HEX
+    pub url: String,
+    /// Name of the community
+    pub name: String,
+    /// Wait until it is stored in the recipient's swarm (exit code 0) or given up (1)
+    #[arg(long, value_name = "STATE")]
+    pub wait: Option<WaitFor>,
+    /// Repeating it with the same token and content sends nothing twice [default: random]
     #[arg(long)]
     pub token: Option<String>,
     /// How long --wait waits, as 30s or 5m; the agent goes on trying afterwards
@@ -72,6 +96,35 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
         disappearing: args.expire.and_then(Timer::setting),
         ..SendMessageRequest::default()
     };
+    deliver(context, &client, request, args.wait, args.timeout).await
+}
+
+/// As [`send`].
+pub async fn invite(context: &mut Context, args: InviteArgs) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let client_token = match args.token {
+        Some(token) => token,
+        None => new_client_token()?,
+    };
+    let request = SendMessageRequest {
+        recipient: args.recipient.to_string(),
+        community_invitation: Some(CommunityInvitationContent {
+            url: args.url,
+            name: args.name,
+        }),
+        client_token,
+        ..SendMessageRequest::default()
+    };
+    deliver(context, &client, request, args.wait, args.timeout).await
+}
+
+async fn deliver(
+    context: &mut Context,
+    client: &Client,
+    request: SendMessageRequest,
+    wait: Option<WaitFor>,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let accepted = client.send_message(request).await?;
     let message = accepted
         .message
@@ -81,11 +134,11 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
         context.print(&format!("{}\n", safe::line(&message.id)))?;
         context.flush()?;
     }
-    match args.wait {
+    match wait {
         None if context.json => context.object("Message", &message),
         None => Ok(()),
         Some(WaitFor::Stored) => {
-            let work = settle(&client, accepted, args.timeout);
+            let work = settle(client, accepted, timeout);
             let text = "Accepted; waiting until the recipient's swarm has it …";
             let outcome = context.wait(text, work).await;
             if context.json {
@@ -104,9 +157,9 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
 }
 
 async fn settle(
-    client: &sessiond_client::Client,
+    client: &Client,
     accepted: SendMessageResponse,
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> Result<Message, Error> {
     client.wait_until_settled("", accepted, timeout).await
 }

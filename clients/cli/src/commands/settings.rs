@@ -14,7 +14,7 @@ pub enum SettingsCommand {
     Show,
     /// Change settings, as NAME=VALUE
     ///
-    /// read-receipts, typing-indicators and notification-silent are on or off; notification-privacy is default,
+    /// read-receipts, typing-indicators, media-saved-notices and notification-silent are on or off; notification-privacy is default,
     /// name-and-text, name-only, count-only or none; notify-mode is all, none or mentions.
     Set {
         /// What to change
@@ -29,6 +29,7 @@ pub enum Change {
     ReadReceipts(bool),
     TypingIndicators(bool),
     NotificationSilent(bool),
+    MediaSavedNotices(bool),
     NotificationPrivacy(NotificationPrivacy),
     NotifyMode(NotifyMode),
 }
@@ -59,11 +60,12 @@ fn change(text: &str) -> Result<Change, String> {
         "read-receipts" => switch().map(Change::ReadReceipts),
         "typing-indicators" => switch().map(Change::TypingIndicators),
         "notification-silent" => switch().map(Change::NotificationSilent),
+        "media-saved-notices" => switch().map(Change::MediaSavedNotices),
         "notification-privacy" => one_of(name, &PRIVACY, value).map(Change::NotificationPrivacy),
         "notify-mode" => one_of(name, &MODES, value).map(Change::NotifyMode),
         _ => Err(format!(
             "there is no setting {name}; there are read-receipts, typing-indicators, notification-privacy, \
-             notify-mode and notification-silent"
+             notify-mode, notification-silent and media-saved-notices"
         )),
     }
 }
@@ -100,6 +102,10 @@ impl Change {
             Self::NotificationSilent(on) => {
                 settings.notification_silent = on;
                 "notification_silent"
+            }
+            Self::MediaSavedNotices(on) => {
+                settings.media_saved_notices_off = !on;
+                "media_saved_notices_off"
             }
             Self::NotificationPrivacy(privacy) => {
                 settings.set_notification_privacy(privacy);
@@ -156,6 +162,10 @@ fn shown(settings: &Settings) -> String {
             name_of(&MODES, &settings.notify_mode(), "all"),
         ],
         ["notification-silent", switch(settings.notification_silent)],
+        [
+            "media-saved-notices",
+            switch(!settings.media_saved_notices_off),
+        ],
     ]
     .map(|row| row.map(str::to_owned));
     table::table(["SETTING", "VALUE"], &rows)

@@ -98,7 +98,10 @@ fn body(message: &Message) -> Vec<String> {
             safe::line(&it.name),
             safe::line(&it.url)
         )],
-        Some(Content::Call(it)) => vec![format!("[{}]", call(it.state()))],
+        Some(Content::Call(it)) => {
+            let outgoing = message.direction() == MessageDirection::Outgoing;
+            vec![format!("[{}]", call(it.state(), outgoing))]
+        }
         Some(Content::DataExtraction(it)) => vec![
             match it.kind() {
                 DataExtractionKind::Screenshot => "[took a screenshot]",
@@ -124,8 +127,12 @@ fn body(message: &Message) -> Vec<String> {
     lines
 }
 
-fn call(state: CallState) -> &'static str {
+fn call(state: CallState, outgoing: bool) -> &'static str {
     match state {
+        CallState::Answered if outgoing => "called, and they answered",
+        CallState::Answered => "call answered",
+        CallState::Rejected => "call rejected",
+        CallState::Called => "called",
         CallState::Missed | CallState::Unspecified => "missed call",
         CallState::MissedNeedsPermission => "missed call from somebody not accepted",
         CallState::AnsweredElsewhere => "call answered on another device",

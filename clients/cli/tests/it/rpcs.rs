@@ -55,6 +55,8 @@ const ROWS: &[Row] = &[
     ("MessageService/GetMessage", Ready, &["message", "m1"], ""),
     ("MessageService/SearchMessages", Ready, &["search", "hello"], ""),
     ("MessageService/ExplainMessage", Ready, &["explain", "m1"], ""),
+    ("MessageService/ReportMediaSaved", Ready, &["saved", "m1"], ""),
+    ("CallService/SendCallSignal", Ready, &["call", BOB, "pre-offer"], ""),
     ("EventService/Subscribe", Ready, &["events"], ""),
     ("EventService/Acknowledge", Ready, &["events", "--as", "robot"], ""),
     ("NetworkService/GetNetworkStatus", Ready, &["status"], ""),

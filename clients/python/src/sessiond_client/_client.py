@@ -18,6 +18,7 @@ import grpc
 from google.protobuf.message import Message as Proto
 from sessiond.v1 import (
     account_pb2,
+    call_pb2,
     conversation_pb2,
     daemon_pb2,
     event_pb2,
@@ -59,7 +60,7 @@ class Deadlines:
     call: float = 20.0
     """A call, and the start of a stream. The agent answers from its own disk."""
     network: float = 90.0
-    """A call that waits for the network (``sync``)."""
+    """A call that waits for the network (``sync``, ``send_call_signal``)."""
 
 
 def new_client_token() -> str:
@@ -221,6 +222,32 @@ class Client:
             text=message_pb2.TextContent(body=text),
             client_token=token or new_client_token(),
         )
+        return await self._deliver(request, wait, timeout)
+
+    async def invite(
+        self,
+        recipient: str,
+        url: str,
+        name: str,
+        *,
+        token: str | None = None,
+        wait: bool = False,
+        timeout: float = 60.0,
+        account: str = "",
+    ) -> message_pb2.Message:
+        """Invites an account ID to a community by its join URL, ``https://host/room?public_key=...``; otherwise as ``send``."""
+        request = message_pb2.SendMessageRequest(
+            account=account,
+            recipient=recipient,
+            community_invitation=message_pb2.CommunityInvitationContent(url=url, name=name),
+            client_token=token or new_client_token(),
+        )
+        return await self._deliver(request, wait, timeout)
+
+    async def _deliver(
+        self, request: message_pb2.SendMessageRequest, wait: bool, timeout: float
+    ) -> message_pb2.Message:
+        account = request.account
         accepted = await self.call("MessageService/SendMessage", request, message_pb2.SendMessageResponse)
         if not wait:
             return accepted.message
@@ -254,6 +281,26 @@ class Client:
         """One message. Refused with MESSAGE_NOT_FOUND."""
         request = message_pb2.GetMessageRequest(account=account, message_id=message_id)
         return (await self.call("MessageService/GetMessage", request, message_pb2.GetMessageResponse)).message
+
+    async def report_media_saved(self, message_id: str, *, token: str | None = None, account: str = "") -> bool:
+        """Says that the user kept a file of a message. Whether its author is told: not of own messages, not before both
+        sides accepted each other, not when the user turned it off."""
+        request = message_pb2.ReportMediaSavedRequest(
+            account=account, message_id=message_id, client_token=token or new_client_token()
+        )
+        answer = await self.call("MessageService/ReportMediaSaved", request, message_pb2.ReportMediaSavedResponse)
+        return answer.told
+
+    async def send_call_signal(
+        self, account_id: str, signal: call_pb2.CallSignal, *, account: str = ""
+    ) -> call_pb2.SendCallSignalResponse:
+        """Tells the other side a step of a call, for a program that has media; answers when their swarm has it."""
+        return await self.call(
+            "CallService/SendCallSignal",
+            call_pb2.SendCallSignalRequest(account=account, account_id=account_id, signal=signal),
+            call_pb2.SendCallSignalResponse,
+            timeout=self.deadlines.network,
+        )
 
     async def messages(
         self,

@@ -52,6 +52,8 @@ pub struct World {
     pub end_streams: Option<(Code, &'static str)>,
     pub shut_down: bool,
     pub settings: Settings,
+    /// Steps of calls that were sent.
+    pub signals: Vec<CallSignal>,
     pub version: String,
     /// Paths of the calls that came, as /sessiond.v1.DaemonService/GetInfo.
     pub calls: Vec<String>,
@@ -161,6 +163,7 @@ impl Fake {
                 .add_service(message_service_server::MessageServiceServer::new(
                     fake.clone(),
                 ))
+                .add_service(call_service_server::CallServiceServer::new(fake.clone()))
                 .add_service(event_service_server::EventServiceServer::new(fake.clone()))
                 .add_service(network_service_server::NetworkServiceServer::new(
                     fake.clone(),
@@ -491,6 +494,13 @@ impl message_service_server::MessageService for Fake {
             cursor: "log1:0".into(),
         }))
     }
+    async fn report_media_saved(
+        &self,
+        _: Request<ReportMediaSavedRequest>,
+    ) -> Answer<ReportMediaSavedResponse> {
+        self.ready().await?;
+        Ok(Response::new(ReportMediaSavedResponse { told: true }))
+    }
     async fn set_reaction(&self, _: Request<SetReactionRequest>) -> Answer<SetReactionResponse> {
         self.ready().await?;
         Ok(Response::new(SetReactionResponse {
@@ -512,7 +522,9 @@ impl message_service_server::MessageService for Fake {
                 receive_time: time(1_700_000_000),
                 send_state: SendState::Sending.into(),
                 sync_state: SendState::Sending.into(),
-                content: r.text.map(message::Content::Text),
+                content: r.text.map(message::Content::Text).or(r
+                    .community_invitation
+                    .map(message::Content::CommunityInvitation)),
                 read: true,
                 ..Message::default()
             };
@@ -617,6 +629,23 @@ impl message_service_server::MessageService for Fake {
                 ..MessageStep::default()
             }],
             cursor: found.cursor,
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl call_service_server::CallService for Fake {
+    async fn send_call_signal(
+        &self,
+        r: Request<SendCallSignalRequest>,
+    ) -> Answer<SendCallSignalResponse> {
+        self.ready().await?;
+        let signal = r.into_inner().signal.unwrap();
+        self.change(|w| w.signals.push(signal));
+        Ok(Response::new(SendCallSignalResponse {
+            send_time: time(1_700_000_000),
+            copied: false,
+            message_id: "m1".into(),
         }))
     }
 }

@@ -5,13 +5,16 @@
 //! goes to the recipient, and behind it the copy for the own devices where the kind has one (5.6).
 
 pub mod approve;
+pub mod call;
 pub mod change;
 pub mod delete;
 pub mod expire;
+pub mod extraction;
 pub mod outgoing;
 pub mod react;
 pub mod read;
 pub mod send;
+pub mod tell;
 pub mod typing;
 
 use session_protocol::content::{
@@ -44,6 +47,9 @@ pub enum ActionError {
     /// The message is not of a kind, or in a state, to which that can be done.
     #[error("{0}")]
     NotPossible(&'static str),
+    /// There is no such call on record.
+    #[error("there is no such call to answer")]
+    NoCall,
     /// What should be sent cannot be written.
     #[error("the message cannot be sent: {0}")]
     Write(#[from] WriteError),
@@ -62,6 +68,8 @@ pub struct Actor {
     pub own: AccountId,
     /// Our display name; may be empty.
     pub name: String,
+    /// When the name was chosen, s; 0 when that is not known.
+    pub profile_s: i64,
     /// Network time, ms.
     pub now_ms: i64,
 }
@@ -94,6 +102,7 @@ impl Actor {
     ) -> Result<(), ActionError> {
         let profile = (!self.name.is_empty()).then(|| Profile {
             name: Some(self.name.clone()),
+            updated_s: u64::try_from(self.profile_s).unwrap_or(0),
             ..Profile::default()
         });
         let expiration = setting(conversation.expiry);

@@ -1,6 +1,6 @@
 //! Sending a failed message again, and cancelling one that waits (design.md promise 1).
 
-use session_protocol::content::{Kind, Preview, Quote, Visible};
+use session_protocol::content::{Invitation, Kind, Preview, Quote, Visible};
 use sqlx::SqliteConnection;
 
 use super::{ActionError, Actor, head, message};
@@ -25,7 +25,8 @@ pub async fn retry(
     if conversation.blocked {
         return Err(ActionError::Blocked);
     }
-    if !row.outgoing || row.deleted || row.send_state != FAILED || row.kind != kind::TEXT {
+    let again = matches!(&*row.kind, kind::TEXT | kind::COMMUNITY_INVITATION);
+    if !row.outgoing || row.deleted || row.send_state != FAILED || !again {
         return Err(ActionError::NotPossible(
             "only messages that could not be sent can be sent again",
         ));
@@ -48,6 +49,10 @@ pub async fn retry(
             title: (!title.is_empty()).then_some(title),
             image: None,
         }),
+        invitation: row
+            .invitation
+            .clone()
+            .map(|(url, name)| Invitation { url, name }),
         ..Visible::default()
     };
     let sent = Kind::Visible(Box::new(visible));

@@ -1,8 +1,9 @@
-//! Accepting a message for sending: text, what it answers, the preview of a link (messages.md 6.2 to 6.4).
+//! Accepting a message for sending: text, what it answers, the preview of a link (messages.md 6.2 to 6.4), or an invitation
+//! to a community (6.17).
 //!
 //! The same client token gives the first outcome, whatever has happened since (design.md promise 1).
 
-use session_protocol::content::{Kind, Preview, Quote, Visible};
+use session_protocol::content::{Invitation, Kind, Preview, Quote, Visible};
 use session_protocol::{AccountId, Identifier, blake2b};
 use sqlx::SqliteConnection;
 
@@ -21,12 +22,14 @@ const AFTER_RESPONSE_MS: i64 = 100;
 /// What shall be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
-    /// Text, not blank.
+    /// Text, not blank unless it is an invitation.
     pub body: String,
     /// Opaque id of what it answers.
     pub quote: Option<String>,
     /// URL and title of a link in the body.
     pub preview: Option<(String, String)>,
+    /// URL and name of a community to which it invites.
+    pub invitation: Option<(String, String)>,
     /// Disappearing setting of this message, type and seconds; `None`: that of the conversation.
     pub expiry: Option<(i64, i64)>,
     /// Chosen by the caller.
@@ -79,8 +82,13 @@ pub async fn send(
         author: actor.own.to_string(),
         outgoing: true,
         sent_ms,
-        kind: kind::TEXT.to_owned(),
-        body: Some(draft.body.clone()),
+        kind: if draft.invitation.is_some() {
+            kind::COMMUNITY_INVITATION
+        } else {
+            kind::TEXT
+        }
+        .to_owned(),
+        body: draft.invitation.is_none().then(|| draft.body.clone()),
         send_state: messages::SENDING,
         sync_state: if to_self {
             messages::NONE
@@ -90,6 +98,7 @@ pub async fn send(
         expiry: draft.expiry.unwrap_or(edit.row.expiry),
         quote: quote.as_ref().map(|(author, ms)| (author.to_string(), *ms)),
         preview: draft.preview.clone(),
+        invitation: draft.invitation.clone(),
         ..NewMessage::default()
     };
     let rows = std::slice::from_ref(&message);
@@ -108,6 +117,10 @@ pub async fn send(
             title: (!title.is_empty()).then_some(title),
             image: None,
         }),
+        invitation: draft
+            .invitation
+            .clone()
+            .map(|(url, name)| Invitation { url, name }),
         ..Visible::default()
     };
     let sent = Kind::Visible(Box::new(visible));
@@ -159,6 +172,21 @@ async fn quoted(
 /// Digest of what a call asks for.
 fn fingerprint(recipient: &AccountId, draft: &Draft) -> [u8; 32] {
     let body = draft.body.as_bytes();
+    if let Some((url, name)) = &draft.invitation {
+        let timer = draft
+            .expiry
+            .map_or_else(String::new, |(mode, seconds)| format!("{mode} {seconds}"));
+        let length = u64::try_from(url.len()).unwrap_or(u64::MAX).to_le_bytes();
+        let parts = [
+            url.as_bytes(),
+            b"\n",
+            timer.as_bytes(),
+            b"\n",
+            name.as_bytes(),
+        ]
+        .concat();
+        return blake2b::hash32(&[b"invitation", recipient.x25519(), &length, &parts]);
+    }
     if draft.quote.is_none() && draft.preview.is_none() && draft.expiry.is_none() {
         return blake2b::hash32(&[b"text", recipient.x25519(), body]);
     }

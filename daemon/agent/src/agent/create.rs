@@ -77,6 +77,13 @@ impl Agent {
         display_name: String,
     ) -> Result<Arc<Account>, AgentError> {
         let mut rng = os_rng();
+        let now_ms = wall_clock_ms();
+        // Any name that the other devices of a restored account have is newer than one given here (messages.md 8.8).
+        let profile_s = match (&seed, display_name.is_empty()) {
+            (_, true) => 0,
+            (Some(_), false) => 1,
+            (None, false) => now_ms / 1000,
+        };
         let record = VaultRecord {
             seed: seed.unwrap_or_else(|| AccountSeed::generate(&mut rng)),
             database_key: DatabaseKey::generate(&mut rng),
@@ -92,7 +99,8 @@ impl Agent {
                 .account_id()
                 .to_string(),
             display_name,
-            created_ms: wall_clock_ms(),
+            profile_s,
+            created_ms: now_ms,
             log_id,
         };
         let path = AccountDb::path(&self.dir, &row.handle);

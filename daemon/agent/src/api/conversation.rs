@@ -9,7 +9,7 @@ use super::error::{from_action, from_store, invalid, status};
 use super::{Api, message, page};
 use crate::account::Account;
 use crate::actions::change::{self, Changes};
-use crate::actions::{approve, expire, read, typing};
+use crate::actions::{approve, expire, read, tell, typing};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::{StoreError, events};
@@ -29,6 +29,7 @@ macro_rules! selector {
         }
     };
 }
+pub(super) use selector;
 
 /// Longest nickname, bytes (messages.md 8.1).
 const NICKNAME_BYTES: usize = 100;
@@ -328,7 +329,7 @@ impl ConversationService for Api {
             .await
             .map_err(from_action)?;
         let told = match tell {
-            Some(tell) => typing::store(account.context(), &tell).await,
+            Some(told) => tell::store(account.context(), &told).await.is_ok(),
             None => false,
         };
         Ok(Response::new(v1::SetTypingResponse { told }))

@@ -35,6 +35,7 @@ pub fn from_action(error: ActionError) -> Status {
         ActionError::NoMessage => status(Code::NotFound, "MESSAGE_NOT_FOUND", text),
         ActionError::Blocked => status(Code::FailedPrecondition, "BLOCKED", text),
         ActionError::NotPossible(_) => status(Code::FailedPrecondition, "NOT_POSSIBLE", text),
+        ActionError::NoCall => status(Code::NotFound, "CALL_NOT_FOUND", text),
         ActionError::Write(_) => invalid("MESSAGE_INVALID", text),
     }
 }

@@ -1,5 +1,6 @@
 //! MessageService.
 
+use session_protocol::content::Invitation;
 use session_protocol::{AccountId, content};
 use sessiond_proto::v1::list_messages_request::Conversation as Wanted;
 use sessiond_proto::v1::message_service_server::MessageService;
@@ -11,7 +12,7 @@ use super::error::{from_action, from_store, invalid, status};
 use super::{Api, conversation, page, search};
 use crate::actions::delete::{self, Scope};
 use crate::actions::send::Draft;
-use crate::actions::{outgoing, react};
+use crate::actions::{extraction, outgoing, react};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::messages::{self, MessageRow};
@@ -49,6 +50,29 @@ fn preview(preview: v1::LinkPreview, body: &str) -> Result<(String, String), Sta
             "a preview has a title and an https address that stands in the body",
         ))
     }
+}
+
+/// Most bytes of a community's join URL.
+const MAX_URL: usize = 1_000;
+/// Most code points of a community's name.
+const MAX_ROOM_NAME: usize = 100;
+
+/// URL and name of a community that others can join (messages.md 6.17).
+fn invitation(wanted: v1::CommunityInvitationContent) -> Result<(String, String), Status> {
+    let v1::CommunityInvitationContent { url, name } = wanted;
+    let name = name.trim().to_owned();
+    let refused = |text| Err(invalid("INVITATION_INVALID", text));
+    if url.len() > MAX_URL || !Invitation::is_join_url(&url) {
+        return refused(format!(
+            "a community is joined by https://HOST/ROOM?public_key= and 64 hex digits, {MAX_URL} bytes at most"
+        ));
+    }
+    if !(1..=MAX_ROOM_NAME).contains(&name.chars().count()) {
+        return refused(format!(
+            "the name of a community has 1 to {MAX_ROOM_NAME} characters"
+        ));
+    }
+    Ok((url, name))
 }
 
 fn text_body(body: String) -> Result<String, Status> {
@@ -91,9 +115,19 @@ impl MessageService for Api {
         let request = request.into_inner();
         let account = self.account(&request.account).await?;
         let recipient = account_id(&request.recipient)?;
+        if request.text.is_some() && request.community_invitation.is_some() {
+            return Err(invalid(
+                "CONTENT_AMBIGUOUS",
+                "a message is a text or an invitation, not both",
+            ));
+        }
+        let invitation = request.community_invitation.map(invitation).transpose()?;
         let text = request.text.unwrap_or_default();
         let quote = text.quote.map(|quote| quote.message_id);
-        let body = text_body(text.body)?;
+        let body = match invitation {
+            Some(_) => String::new(),
+            None => text_body(text.body)?,
+        };
         let preview = text.preview.map(|it| preview(it, &body)).transpose()?;
         let token = optional_token(request.client_token)?;
         if token.is_empty() {
@@ -110,6 +144,7 @@ impl MessageService for Api {
             body,
             quote,
             preview,
+            invitation,
             expiry,
             token,
         };
@@ -298,6 +333,23 @@ impl MessageService for Api {
             message: Some(convert::message(&message)),
             cursor: account.cursor(seq).encode(),
         }))
+    }
+
+    async fn report_media_saved(
+        &self,
+        request: Request<v1::ReportMediaSavedRequest>,
+    ) -> Result<Response<v1::ReportMediaSavedResponse>, Status> {
+        let request = request.into_inner();
+        let account = self.account(&request.account).await?;
+        let token = optional_token(request.client_token)?;
+        let id = request.message_id;
+        let told = account
+            .act(move |connection, actor| {
+                Box::pin(async move { extraction::saved(connection, actor, &id, &token).await })
+            })
+            .await
+            .map_err(from_action)?;
+        Ok(Response::new(v1::ReportMediaSavedResponse { told }))
     }
 
     async fn cancel_message(

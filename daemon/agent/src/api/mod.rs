@@ -3,6 +3,7 @@
 //! Every error has a canonical code and an `ErrorInfo` with a stable reason (design.md "Local API").
 
 mod account;
+mod call;
 mod conversation;
 mod daemon;
 mod error;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sessiond_proto::FILE_DESCRIPTOR_SET;
 use sessiond_proto::v1::{
-    account_service_server::AccountServiceServer,
+    account_service_server::AccountServiceServer, call_service_server::CallServiceServer,
     conversation_service_server::ConversationServiceServer,
     daemon_service_server::DaemonServiceServer, event_service_server::EventServiceServer,
     focus_service_server::FocusServiceServer, message_service_server::MessageServiceServer,
@@ -53,6 +53,7 @@ pub async fn serve(
             ConversationServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST),
         )
         .add_service(MessageServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(CallServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(NetworkServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(FocusServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))

@@ -16,6 +16,7 @@ fn shown(settings: &Settings) -> v1::Settings {
         notification_privacy: i32::try_from(settings.notification_privacy).unwrap_or(0),
         notify_mode: i32::try_from(settings.notify_mode).unwrap_or(0),
         notification_silent: settings.notification_silent,
+        media_saved_notices_off: settings.media_saved_notices_off,
     }
 }
 
@@ -29,6 +30,9 @@ fn set(settings: &mut Settings, wanted: &v1::Settings, field: &str) -> bool {
         }
         "notify_mode" => settings.notify_mode = wanted.notify_mode.into(),
         "notification_silent" => settings.notification_silent = wanted.notification_silent,
+        "media_saved_notices_off" => {
+            settings.media_saved_notices_off = wanted.media_saved_notices_off;
+        }
         _ => return false,
     }
     true

@@ -508,6 +508,7 @@ impl Notifier {
         let actor = Actor {
             own: self.context.account_id(),
             name: self.context.db.meta().display_name.clone(),
+            profile_s: 0,
             now_ms: self.context.now_ms(),
         };
         let marked = self

@@ -40,6 +40,8 @@ pub struct Meta {
     pub account_id: String,
     /// Name shown to others; may be empty.
     pub display_name: String,
+    /// When the name was chosen, s: of two profiles others keep the newer one. 0 when that is not known.
+    pub profile_s: i64,
     /// When it was made here, ms.
     pub created_ms: i64,
     /// Identity of the event log.
@@ -68,12 +70,13 @@ impl AccountDb {
         migrate(&mut connection).await?;
         sqlx::query(
             "INSERT INTO meta
-             (id, network, account_id, display_name, created_ms, log_id, last_sent_ms, last_now_ms)
-             VALUES (1, ?, ?, ?, ?, ?, 0, 0)",
+             (id, network, account_id, display_name, profile_s, created_ms, log_id, last_sent_ms, last_now_ms)
+             VALUES (1, ?, ?, ?, ?, ?, ?, 0, 0)",
         )
         .bind(&meta.network)
         .bind(&meta.account_id)
         .bind(&meta.display_name)
+        .bind(meta.profile_s)
         .bind(meta.created_ms)
         .bind(&meta.log_id[..])
         .execute(&mut connection)
@@ -139,14 +142,17 @@ impl AccountDb {
     /// already.
     pub async fn set_display_name(&self, name: String, now_ms: i64) -> Result<bool, StoreError> {
         let new = name.clone();
+        let now_s = now_ms / 1000;
         let changed = self
             .writer
             .call(move |connection| {
                 Box::pin(async move {
                     let changed = sqlx::query(
-                        "UPDATE meta SET display_name = ?1 WHERE id = 1 AND display_name <> ?1",
+                        "UPDATE meta SET display_name = ?1, profile_s = max(profile_s + 1, ?2)
+                         WHERE id = 1 AND display_name <> ?1",
                     )
                     .bind(new)
+                    .bind(now_s)
                     .execute(&mut *connection)
                     .await?
                     .rows_affected()
@@ -160,7 +166,11 @@ impl AccountDb {
             })
             .await?;
         let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(&mut meta).display_name = name;
+        let meta = Arc::make_mut(&mut meta);
+        meta.display_name = name;
+        if changed {
+            meta.profile_s = now_s.max(meta.profile_s + 1);
+        }
         Ok(changed)
     }
 
@@ -182,7 +192,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 4] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "initial",
@@ -202,6 +212,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 4] = [
         4,
         "lookups",
         include_str!("../../migrations/account/0004_lookups.sql"),
+    ),
+    (
+        5,
+        "profile_time",
+        include_str!("../../migrations/account/0005_profile_time.sql"),
     ),
 ];
 
@@ -240,9 +255,10 @@ async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, Sto
 }
 
 async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError> {
-    let (network, account_id, display_name, created_ms, log_id) =
-        sqlx::query_as::<_, (String, String, String, i64, Vec<u8>)>(
-            "SELECT network, account_id, display_name, created_ms, log_id FROM meta WHERE id = 1",
+    let (network, account_id, display_name, profile_s, created_ms, log_id) =
+        sqlx::query_as::<_, (String, String, String, i64, i64, Vec<u8>)>(
+            "SELECT network, account_id, display_name, profile_s, created_ms, log_id
+             FROM meta WHERE id = 1",
         )
         .fetch_one(connection)
         .await?;
@@ -251,6 +267,7 @@ async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError
         network,
         account_id,
         display_name,
+        profile_s,
         created_ms,
         log_id,
     })

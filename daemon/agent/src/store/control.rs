@@ -17,6 +17,12 @@ pub mod call {
     pub const ANSWERED_ELSEWHERE: i64 = 3;
     /// Another device of ours rejected or ended it.
     pub const ENDED_ELSEWHERE: i64 = 4;
+    /// Answered here, or by whom we called.
+    pub const ANSWERED: i64 = 5;
+    /// Rejected here.
+    pub const REJECTED: i64 = 6;
+    /// We called, and nobody answered so far.
+    pub const CALLED: i64 = 7;
 }
 
 /// A timer change that is held.
@@ -100,6 +106,8 @@ pub struct CallRow {
     pub uuid: String,
     /// See [`call`].
     pub state: i64,
+    /// We called.
+    pub outgoing: bool,
 }
 
 /// Calls with these UUIDs, in whatever conversation.
@@ -111,7 +119,7 @@ pub async fn calls(
         return Ok(Vec::new());
     }
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT k.message, m.public_id, k.conversation, k.uuid, k.state
+        "SELECT k.message, m.public_id, k.conversation, k.uuid, k.state, m.outgoing
          FROM call k JOIN message m ON m.receive_seq = k.message WHERE k.uuid IN (",
     );
     let mut list = query.separated(", ");
@@ -129,6 +137,7 @@ pub async fn calls(
                 conversation: row.try_get(2)?,
                 uuid: row.try_get(3)?,
                 state: row.try_get(4)?,
+                outgoing: row.try_get(5)?,
             })
         })
         .collect::<Result<_, sqlx::Error>>()?;

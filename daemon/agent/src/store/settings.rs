@@ -1,6 +1,6 @@
 //! What the user chose for the account. A setting that was never chosen has its default and no row.
 //!
-//! Facts: messages.md 8.7 (receipts and typing are off by default), 9.1 (content of notifications).
+//! Facts: messages.md 6.16 (notices of kept files), 8.7 (receipts and typing are off by default), 9.1 (content of notifications).
 
 use std::collections::HashMap;
 
@@ -22,25 +22,29 @@ pub struct Settings {
     pub notify_mode: i64,
     /// No sound with notifications.
     pub notification_silent: bool,
+    /// Do not tell others that a file of theirs was kept.
+    pub media_saved_notices_off: bool,
 }
 
 /// Names of the settings: keys of the table and fields of the API.
-pub const NAMES: [&str; 5] = [
+pub const NAMES: [&str; 6] = [
     "read_receipts",
     "typing_indicators",
     "notification_privacy",
     "notify_mode",
     "notification_silent",
+    "media_saved_notices_off",
 ];
 
 impl Settings {
-    fn values(&self) -> [i64; 5] {
+    fn values(&self) -> [i64; 6] {
         [
             i64::from(self.read_receipts),
             i64::from(self.typing_indicators),
             self.notification_privacy,
             self.notify_mode,
             i64::from(self.notification_silent),
+            i64::from(self.media_saved_notices_off),
         ]
     }
 }
@@ -58,6 +62,7 @@ pub async fn load(connection: &mut SqliteConnection) -> Result<Settings, StoreEr
         notification_privacy: value("notification_privacy"),
         notify_mode: value("notify_mode"),
         notification_silent: value("notification_silent") != 0,
+        media_saved_notices_off: value("media_saved_notices_off") != 0,
     })
 }
 

@@ -17,16 +17,18 @@ fn text(body: &str) -> Kind {
     Kind::Visible(Box::new(Visible::text(body)))
 }
 
-async fn act<T, F>(rig: &Rig, action: F) -> Result<T, ActionError>
+pub async fn act<T, F>(rig: &Rig, action: F) -> Result<T, ActionError>
 where
     T: Send + 'static,
     F: for<'c> FnOnce(&'c mut SqliteConnection, &'c Actor) -> BoxFuture<'c, Result<T, ActionError>>
         + Send
         + 'static,
 {
+    let meta = rig.context.db.meta();
     let actor = Actor {
         own: rig.context.account_id(),
-        name: "Me".into(),
+        name: meta.display_name.clone(),
+        profile_s: meta.profile_s,
         now_ms: rig.context.now_ms(),
     };
     rig.context
@@ -36,12 +38,12 @@ where
         .await
 }
 
-fn with(number: u8) -> Selector {
+pub fn with(number: u8) -> Selector {
     Selector::Peer(keys(number).account_id().to_string())
 }
 
 /// What waits in the outbox, in order: kind, number of the account whose swarm gets it, whether it waits for another.
-async fn outbox(rig: &Rig) -> Vec<String> {
+pub async fn outbox(rig: &Rig) -> Vec<String> {
     let rows: Vec<(String, String, bool)> =
         sqlx::query_as("SELECT kind, owner, follows IS NOT NULL FROM outbox ORDER BY id")
             .fetch_all(rig.context.db.readers())
@@ -59,11 +61,11 @@ async fn outbox(rig: &Rig) -> Vec<String> {
         .collect()
 }
 
-async fn clear_outbox(rig: &Rig) {
+pub async fn clear_outbox(rig: &Rig) {
     rig.execute("DELETE FROM outbox").await;
 }
 
-async fn send_to(rig: &Rig, to: u8, draft: Draft) -> Result<String, ActionError> {
+pub async fn send_to(rig: &Rig, to: u8, draft: Draft) -> Result<String, ActionError> {
     let recipient = keys(to).account_id();
     act(rig, move |connection, actor| {
         Box::pin(async move {
@@ -312,6 +314,7 @@ async fn a_token_covers_quote_and_preview() {
     rig.hear(&[say(2, now, text("asked")), answer]).await;
     let quoted = rig.messages(2).await[0].id.clone();
     let rich = Draft {
+        invitation: None,
         body: "see https://a.example/".into(),
         quote: Some(quoted),
         preview: Some(("https://a.example/".into(), "A".into())),
@@ -436,6 +439,7 @@ async fn a_waiting_message_is_taken_back_and_sent_again() {
     rig.hear(&[say(2, now, text("asked")), answer]).await;
     let quoted = rig.messages(2).await[0].id.clone();
     let rich = Draft {
+        invitation: None,
         body: "see https://a.example/".into(),
         quote: Some(quoted),
         preview: Some(("https://a.example/".into(), "A".into())),

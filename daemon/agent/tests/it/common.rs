@@ -33,6 +33,7 @@ pub async fn rig() -> Rig {
         network: "nowhere".into(),
         account_id: keys(1).account_id().to_string(),
         display_name: "Me".into(),
+        profile_s: 0,
         created_ms: 1,
         log_id: [8; 8],
     };

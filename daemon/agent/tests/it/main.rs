@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper may fail the test")]
 
 mod actions;
+mod calls;
 mod common;
 mod events;
 mod expiry;
+mod invite;
 mod kinds;
 mod later;
 mod receive;
+mod saved;
 mod say;
 mod search;
 mod shown;

@@ -227,6 +227,7 @@ impl World {
         let actor = Actor {
             own: self.rig.context.account_id(),
             name: String::new(),
+            profile_s: 0,
             now_ms: self.rig.context.now_ms(),
         };
         self.rig

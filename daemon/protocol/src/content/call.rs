@@ -45,6 +45,22 @@ pub struct IceCandidate {
 }
 
 impl Call {
+    /// A signal to be sent. `None` when `uuid` is none, a session description is empty, or there are no candidates: nobody
+    /// would read it.
+    pub fn new(uuid: &str, signal: CallSignal) -> Option<Self> {
+        let complete = match &signal {
+            CallSignal::PreOffer | CallSignal::EndCall => true,
+            CallSignal::Offer(sdp)
+            | CallSignal::ProvisionalAnswer(sdp)
+            | CallSignal::Answer(sdp) => !sdp.is_empty(),
+            CallSignal::IceCandidates(list) => !list.is_empty(),
+        };
+        (complete && is_uuid(uuid)).then(|| Self {
+            uuid: uuid.to_ascii_lowercase(),
+            signal,
+        })
+    }
+
     pub(super) fn read(call: &wire::CallMessage) -> Result<Self, ContentError> {
         let kind: Type = required_enum("CallMessage.type", call.r#type)?;
         let uuid = required("CallMessage.uuid", &call.uuid)?;

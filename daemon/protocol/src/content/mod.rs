@@ -28,7 +28,7 @@ mod write;
 mod tests;
 
 pub use attachment::{Attachment, FileKey};
-pub use call::{Call, CallSignal};
+pub use call::{Call, CallSignal, IceCandidate};
 pub use control::{DataExtraction, ReadReceipt, Typing, Unsend};
 pub use error::{ContentError, WriteError};
 pub use expiration::{Expiration, ExpirationMode, Place};

@@ -14,6 +14,9 @@ use crate::identity::Identifier;
 /// Attachments looked at; further ones are ignored.
 pub const MAX_ATTACHMENTS: usize = 32;
 
+/// Most bytes of a room's token in a join URL; community servers take no longer ones.
+const MAX_ROOM: usize = 64;
+
 /// A message to be shown. At least one of body, attachments and invitation is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visible {
@@ -156,6 +159,31 @@ impl Preview {
 }
 
 impl Invitation {
+    /// Whether a text is the URL by which a community is joined: `http(s)://host/room?public_key=` and 64 hex digits. A
+    /// receiver shows whatever came; a sender should write nothing that cannot be joined.
+    pub fn is_join_url(text: &str) -> bool {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let parts = rest.and_then(|rest| {
+            let (place, query) = rest.split_once('?')?;
+            let (host, room) = place.split_once('/')?;
+            Some((host, room, query.strip_prefix("public_key=")?))
+        });
+        let Some((host, room, key)) = parts else {
+            return false;
+        };
+        let host_fits = !host.is_empty()
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+        let room_fits = (1..=MAX_ROOM).contains(&room.len())
+            && room
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        host_fits && room_fits && key.len() == 64 && key.bytes().all(|b| b.is_ascii_hexdigit())
+    }
+
     fn read(invitation: &data::CommunityInvitation) -> Option<Self> {
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Some(Self {
@@ -220,6 +248,39 @@ mod tests {
                 name: Some(name.into()),
             });
             assert_eq!(Visible::read(&message).is_ok(), ok);
+        }
+    }
+
+    #[test]
+    fn join_urls_name_a_server_a_room_and_a_key() {
+        let key = "0aB".repeat(21) + "f";
+        for place in [
+            "https://c.example/room",
+            "http://1.2.3.4:8080/a_b-C",
+            "http://[::1]/r",
+        ] {
+            assert!(Invitation::is_join_url(&format!(
+                "{place}?public_key={key}"
+            )));
+        }
+        for text in [
+            String::new(),
+            format!("ftp://c.example/room?public_key={key}"),
+            format!("c.example/room?public_key={key}"),
+            format!("https:///room?public_key={key}"),
+            format!("https://c.example/?public_key={key}"),
+            format!("https://c.example?public_key={key}"),
+            format!("https://c.example/a/b?public_key={key}"),
+            format!("https://u@c.example/room?public_key={key}"),
+            format!("https://c.example/ro om?public_key={key}"),
+            format!("https://c.example/{}?public_key={key}", "r".repeat(65)),
+            format!("https://c.example/room?public_key={key}0"),
+            format!("https://c.example/room?public_key={}", &key[1..]),
+            format!("https://c.example/room?public_key={}g", &key[1..]),
+            format!("https://c.example/room?x=1&public_key={key}"),
+            "https://c.example/room".to_owned(),
+        ] {
+            assert!(!Invitation::is_join_url(&text), "{text}");
         }
     }
 

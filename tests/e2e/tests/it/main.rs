@@ -8,6 +8,7 @@
 mod harness;
 
 mod at_rest;
+mod calls;
 mod clocks;
 mod conformance;
 mod converse;

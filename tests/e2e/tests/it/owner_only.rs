@@ -16,9 +16,10 @@ use crate::harness::{Agent, Localnet, run};
 /// What every Linux system calls nobody.
 const NOBODY: &str = "65534";
 
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "grpc.health.v1.Health",
     "sessiond.v1.AccountService",
+    "sessiond.v1.CallService",
     "sessiond.v1.ConversationService",
     "sessiond.v1.DaemonService",
     "sessiond.v1.EventService",

@@ -249,9 +249,13 @@ impl Round<'_> {
                 self.refuse("UNKNOWN_CALL");
                 continue;
             };
-            if let (Some(record), true) = (record, message.own) {
+            if let Some(record) = record {
                 let held = states.get(&record.message).copied().unwrap_or(record.state);
-                let state = after(&step.signal, held);
+                let state = if message.own {
+                    after(&step.signal, held)
+                } else {
+                    answered(record, &step.signal, held)
+                };
                 if state != held {
                     states.insert(record.message, state);
                     let id = &edit.row.public_id;
@@ -287,8 +291,18 @@ impl Round<'_> {
 /// State of a call after a step of our own on another device.
 fn after(signal: &CallSignal, state: i64) -> i64 {
     match signal {
+        // What was settled here stays so: another device rings on for a moment.
+        _ if matches!(state, call::ANSWERED | call::REJECTED | call::CALLED) => state,
         CallSignal::Answer(_) => call::ANSWERED_ELSEWHERE,
         CallSignal::EndCall if state != call::ANSWERED_ELSEWHERE => call::ENDED_ELSEWHERE,
+        _ => state,
+    }
+}
+
+/// State of a call after a step of the other side: it may answer ours.
+fn answered(record: &CallRow, signal: &CallSignal, state: i64) -> i64 {
+    match signal {
+        CallSignal::Answer(_) if record.outgoing => call::ANSWERED,
         _ => state,
     }
 }

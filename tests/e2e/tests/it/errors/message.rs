@@ -49,6 +49,26 @@ pub async fn deeds(client: &Client, table: &mut Table, note: &v1::Message) {
         };
         table.expect(call, id, client.retry_message(request).await, code, reason);
     }
+    let call = "MessageService.ReportMediaSaved";
+    let long = "t".repeat(129);
+    for (id, token, code, reason) in [
+        (&*note.id, "", Code::FailedPrecondition, "NOT_POSSIBLE"),
+        ("nonsense", "", Code::NotFound, "MESSAGE_NOT_FOUND"),
+        (
+            &*note.id,
+            &*long,
+            Code::InvalidArgument,
+            "CLIENT_TOKEN_TOO_LONG",
+        ),
+    ] {
+        let request = v1::ReportMediaSavedRequest {
+            message_id: id.to_owned(),
+            client_token: token.to_owned(),
+            ..Default::default()
+        };
+        let outcome = client.report_media_saved(request).await;
+        table.expect(call, &format!("{id}, {token}"), outcome, code, reason);
+    }
     let request = v1::CancelMessageRequest {
         message_id: "nonsense".to_owned(),
         ..Default::default()
@@ -144,6 +164,40 @@ pub async fn sending(client: &Client, table: &mut Table, own: &str) {
         client.send_message(rich("nonsense", "", "")).await,
         Code::NotFound,
         "MESSAGE_NOT_FOUND",
+    );
+    let key = "0a".repeat(32);
+    let long = "r".repeat(1_000);
+    for (url, name) in [
+        (String::new(), "Room"),
+        ("https://c.example/room".to_owned(), "Room"),
+        (
+            format!("https://c.example/room?public_key={}", &key[1..]),
+            "Room",
+        ),
+        (format!("https://{long}/room?public_key={key}"), "Room"),
+        (format!("https://c.example/room?public_key={key}"), " "),
+        (
+            format!("https://c.example/room?public_key={key}"),
+            &long[..101],
+        ),
+    ] {
+        let what = format!("an invitation to {url:.60}, {name:.9}");
+        let name = name.to_owned();
+        let mut request = send_request(own, "", "t");
+        request.text = None;
+        request.community_invitation = Some(v1::CommunityInvitationContent { url, name });
+        let outcome = client.send_message(request).await;
+        let reason = "INVITATION_INVALID";
+        table.expect(call, &what, outcome, Code::InvalidArgument, reason);
+    }
+    let mut both = send_request(own, "text", "t");
+    both.community_invitation = Some(v1::CommunityInvitationContent::default());
+    table.expect(
+        call,
+        "a text and an invitation",
+        client.send_message(both).await,
+        Code::InvalidArgument,
+        "CONTENT_AMBIGUOUS",
     );
     // More than the socket takes at all is refused, too, and the connection lives on.
     let huge = client

@@ -2,6 +2,7 @@
 //! code and reason it gets. A file for each service; a call that no file tries fails the test.
 
 mod account;
+mod call;
 mod conversation;
 mod event;
 mod focus;
@@ -103,6 +104,7 @@ async fn every_call_refuses_bad_input() {
     message::sending(client, &mut table, &id).await;
     listing::listing(client, &mut table, &id, &note).await;
     listing::searching(client, &mut table).await;
+    call::calls(client, &mut table, &id).await;
     event::events(client, &mut table).await;
     settings::settings(client, &mut table).await;
     focus::focus(client, &mut table, &note.conversation_id).await;

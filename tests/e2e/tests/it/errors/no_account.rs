@@ -82,6 +82,10 @@ pub async fn before_an_account(client: &Client, table: &mut Table) {
     none("MessageService.ListMessages", outcome.map(drop));
     let outcome = client.get_message(Default::default()).await;
     none("MessageService.GetMessage", outcome.map(drop));
+    let outcome = client.report_media_saved(Default::default()).await;
+    none("MessageService.ReportMediaSaved", outcome.map(drop));
+    let outcome = client.send_call_signal(Default::default()).await;
+    none("CallService.SendCallSignal", outcome.map(drop));
     let outcome = subscribed(client, Default::default()).await;
     none("EventService.Subscribe", outcome);
     let outcome = client.acknowledge(Default::default()).await;
