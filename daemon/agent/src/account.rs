@@ -104,6 +104,7 @@ impl Account {
         let retrying = tokio::spawn(retry(context.clone()));
         let expiring = tokio::spawn(sync::expiry::run(context.clone()));
         let pruning = tokio::spawn(prune(context.clone()));
+        let looking = tokio::spawn(sync::signs::run(context.clone()));
         let following = tokio::spawn(follow(agent_stop, stop_sender.clone()));
         let focus = Arc::new(Focus::default());
         Ok(Arc::new_cyclic(|account| {
@@ -117,6 +118,7 @@ impl Account {
                 retrying,
                 expiring,
                 pruning,
+                looking,
                 following,
                 tokio::spawn(notifying),
             ]);

@@ -292,6 +292,36 @@ impl Network {
         })
     }
 
+    /// What one random member of an owner's swarm holds in a namespace that anyone may read. The account's keys take no
+    /// part, so that this says nothing more than that somebody asks.
+    pub async fn retrieve_public(
+        &self,
+        isolation: IsolationKey,
+        owner: &Identifier,
+        namespace: Namespace,
+    ) -> Result<Vec<answer::StoredMessage>, NetworkError> {
+        let make = |_, _: &NodeKey| Ok(request::retrieve_public(owner, namespace));
+        let accept = |body: &Value, _: &HashSet<NodeKey>| {
+            let read = answer::retrieve(body).map(drop);
+            read.map_err(|_| NetworkError::Malformed)
+        };
+        let call = Call {
+            isolation,
+            owner,
+            limit: self.engine.config.times.request,
+            first: None,
+            last: None,
+            only: None,
+            short: true,
+            batch: None,
+            make: &make,
+            accept: &accept,
+        };
+        let done = self.engine.call(&call).await?;
+        let page = answer::retrieve(&done.body).map_err(|_| NetworkError::Malformed)?;
+        Ok(page.messages)
+    }
+
     /// Which of `hashes` (1 to 100) each member of the swarm of `keys` holds. Each is asked itself; those that did not
     /// answer are left out.
     pub async fn holders(

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use sessiond_client::{
-    new_client_token,
+    Client, new_client_token,
     v1::{
         Account, CreateAccountRequest, DeleteAccountRequest, DeletionScope, GetAccountRequest,
         GetRecoveryPhraseRequest, RestoreAccountRequest, UpdateAccountRequest,
@@ -134,12 +134,17 @@ pub async fn delete(
     } else {
         (DELETE_HERE, DeletionScope::Device)
     };
-    if !yes && !input::confirmed(&mut context.terminal, question).await? {
-        return Err(Failure::Usage(
-            "nothing was deleted: say yes at the question, or give --yes".into(),
-        ));
-    }
     let client = context.connect().await?;
+    if !yes {
+        if network {
+            newer_devices(context, &client).await;
+        }
+        if !input::confirmed(&mut context.terminal, question).await? {
+            return Err(Failure::Usage(
+                "nothing was deleted: say yes at the question, or give --yes".into(),
+            ));
+        }
+    }
     let request = DeleteAccountRequest {
         account: id.to_string(),
         scope: scope.into(),
@@ -159,6 +164,19 @@ pub async fn delete(
         text += "The vault still holds its keys; the agent empties it at its next start.\n";
     }
     context.print(&text)
+}
+
+/// Says before the question that there are devices to which it would happen. A locked account cannot tell.
+async fn newer_devices(context: &mut Context, client: &Client) {
+    let answer = client.get_account(GetAccountRequest::default()).await;
+    let account = answer.ok().and_then(|answer| answer.account);
+    let Some(warning) = account.unwrap_or_default().warnings.first().copied() else {
+        return;
+    };
+    let seen = context.clock.date_time(warning.last_seen_time.as_ref());
+    context.progress(&format!(
+        "There is such a newer device: what it keeps in the swarm was last seen on {seen}."
+    ));
 }
 
 pub async fn phrase(context: &mut Context, yes: bool) -> Result<(), Failure> {

@@ -13,8 +13,8 @@ use serde_json::json;
 use sessiond_client::{
     Client, socket,
     v1::{
-        ConnectionState, DaemonState, GetInfoRequest, GetInfoResponse, GetNetworkStatusRequest,
-        GetNetworkStatusResponse,
+        Account, AccountWarningKind, ConnectionState, DaemonState, GetAccountRequest,
+        GetInfoRequest, GetInfoResponse, GetNetworkStatusRequest, GetNetworkStatusResponse,
     },
 };
 use sessiond_config::Key;
@@ -24,9 +24,9 @@ use crate::{
     context::Context,
     failure::{FAILED, Failure, LOCKED, WRONG_USAGE},
     format::{
-        safe,
+        overview, safe,
         style::{BAD, FAINT, GOOD, paint},
-        time::span,
+        time::{Clock, span},
     },
     version,
 };
@@ -116,7 +116,7 @@ pub async fn doctor(context: &mut Context) -> Result<(), Failure> {
 }
 
 /// Every check, in the order in which they depend on each other.
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
     "configuration",
     "socket",
     "permissions",
@@ -124,6 +124,7 @@ const ALL: [&str; 11] = [
     "version",
     "disk",
     "account",
+    "protocol",
     "network",
     "clock",
     "last poll",
@@ -161,6 +162,12 @@ async fn examine(context: &mut Context, findings: &mut Vec<Finding>) -> Result<(
     let account = account(&info);
     let usable = account.state == State::Ok;
     findings.push(account);
+    if usable {
+        let known = client.get_account(GetAccountRequest::default()).await;
+        let known = known.map_err(|error| Finding::from_failure("protocol", &error.into()))?;
+        let clock = &context.clock;
+        findings.push(protocol(&known.account.unwrap_or_default(), clock));
+    }
     let status = client
         .get_network_status(GetNetworkStatusRequest::default())
         .await
@@ -245,6 +252,22 @@ fn account(info: &GetInfoResponse) -> Finding {
             )
         }
     }
+}
+
+/// Whether all devices of the account speak the protocol that the agent speaks.
+fn protocol(account: &Account, clock: &Clock) -> Finding {
+    let Some(warning) = account.warnings.first() else {
+        return Finding::ok("protocol", "no other device uses a newer one");
+    };
+    let detail = overview::warning(warning, clock);
+    let advice = match warning.kind() {
+        AccountWarningKind::V2KeysPublished => {
+            "read on the other device what is missing here; what you send arrives. What could not be read is kept for a \
+             later version of sessiond. To end it, unlink the newer devices; senders follow after two days"
+        }
+        _ => "go on as before; this warns when messages begin to miss",
+    };
+    Finding::new("protocol", State::Warning, detail).advise(advice)
 }
 
 fn network(status: &GetNetworkStatusResponse) -> Finding {

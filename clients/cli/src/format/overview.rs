@@ -1,8 +1,8 @@
 //! How everything stands, as labelled lines.
 
 use sessiond_client::v1::{
-    Account, AccountState, ConnectionState, Conversation, DaemonState, GetInfoResponse,
-    GetNetworkStatusResponse,
+    Account, AccountState, AccountWarning, AccountWarningKind, ConnectionState, Conversation,
+    DaemonState, GetInfoResponse, GetNetworkStatusResponse,
 };
 
 use super::{
@@ -74,6 +74,9 @@ pub fn overview(
     }
     if let Some(account) = account {
         lines.push(("Account", account_line(account, full)));
+        for it in &account.warnings {
+            lines.push(("Warning", paint(BAD, warning(it, clock))));
+        }
     }
     lines.extend([
         (
@@ -130,7 +133,30 @@ pub fn account(account: &Account, clock: &Clock) -> String {
     }
     lines.push(("Since", clock.date_time(account.create_time.as_ref())));
     lines.push(("State", account_state(account).to_owned()));
+    for it in &account.warnings {
+        lines.push(("Warning", paint(BAD, warning(it, clock))));
+    }
     labelled(&lines)
+}
+
+/// What a warning says, on one line.
+#[must_use]
+pub fn warning(warning: &AccountWarning, clock: &Clock) -> String {
+    let since = clock.date_time(warning.first_seen_time.as_ref());
+    let unreadable = match warning.unreadable_count {
+        0 => String::new(),
+        count => format!("; {count} so far could not be read"),
+    };
+    match warning.kind() {
+        AccountWarningKind::V2KeysPublished => format!(
+            "another device of this account uses the new protocol since {since}: messages to it may not \
+             appear here{unreadable}"
+        ),
+        AccountWarningKind::V2DeviceLinked => format!(
+            "another device of this account can use the new protocol since {since}; nothing is missed yet{unreadable}"
+        ),
+        AccountWarningKind::Unspecified => "something that this version does not know".to_owned(),
+    }
 }
 
 fn account_line(account: &Account, full: bool) -> String {

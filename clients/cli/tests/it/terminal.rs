@@ -14,10 +14,10 @@ use rustix::{
     termios::{LocalModes, tcgetattr},
 };
 
-use sessiond_client::v1::{EventKind, SendState};
+use sessiond_client::v1::{AccountWarning, AccountWarningKind, EventKind, SendState};
 
 use crate::{
-    fake::{BOB, Fake, ME, PHRASE, Serving},
+    fake::{BOB, Fake, ME, PHRASE, Serving, time},
     stage::LONG,
 };
 
@@ -158,4 +158,25 @@ fn a_person_who_waits_sees_that_and_for_how_long() {
     person.wait_for(" \r✓ stored");
     assert_eq!(person.child.wait().unwrap().code(), Some(0));
     assert!(!person.seen.contains('\u{1b}'), "{:?}", person.seen);
+}
+
+/// Whoever clears the swarm knows what else is lost by it.
+#[test]
+fn a_newer_device_is_named_before_the_swarm_is_cleared() {
+    let fake = Fake::new();
+    fake.change(|w| {
+        w.account.as_mut().unwrap().warnings = vec![AccountWarning {
+            kind: AccountWarningKind::V2KeysPublished.into(),
+            first_seen_time: time(1_700_000_000),
+            last_seen_time: time(1_700_000_000),
+            unreadable_count: 3,
+        }];
+    });
+    let args = ["account", "delete", ME, "--network"];
+    let mut person = Person::at(&fake, &args, false);
+    person.wait_for("newer device: what it keeps in the swarm was last seen on 2023-11-14");
+    person.wait_for("[y/N]");
+    writeln!(person.keyboard, "n").unwrap();
+    assert_eq!(person.child.wait().unwrap().code(), Some(2));
+    assert!(fake.change(|w| w.account.is_some()));
 }

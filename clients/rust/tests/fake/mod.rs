@@ -84,6 +84,7 @@ impl Fake {
                 display_name: "Alice".into(),
                 create_time: time(1_700_000_000),
                 state: AccountState::Ready.into(),
+                warnings: Vec::new(),
             }),
             outcome: Some(SendState::Sent),
             ..World::default()
@@ -256,6 +257,7 @@ impl account_service_server::AccountService for Fake {
                 display_name: r.get_ref().display_name.clone(),
                 create_time: time(1_700_000_000),
                 state: AccountState::Ready.into(),
+                warnings: Vec::new(),
             });
             Ok(Response::new(CreateAccountResponse {
                 account: w.account.clone(),
@@ -783,6 +785,7 @@ impl network_service_server::NetworkService for Fake {
             last_error: String::new(),
             uses_proxy: false,
             relaxation: String::new(),
+            refusals: Vec::new(),
         }))
     }
     async fn list_paths(&self, _: Request<ListPathsRequest>) -> Answer<ListPathsResponse> {

@@ -6,24 +6,43 @@ use sessiond_proto::v1::{self, AccountState};
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::error::{from_agent, invalid};
+use super::error::{from_agent, from_store, invalid};
 use super::{Api, message};
 use crate::account::Account;
 use crate::agent::{DeletionScope, State};
+use crate::store::{StoreError, signs};
 use crate::time::timestamp;
 use crate::vault::{MAX_PASSPHRASE, Passphrase, VaultKind};
 
 /// Most bytes of a display name (messages.md 1.8).
 const MAX_NAME: usize = session_protocol::content::MAX_NAME;
 
-fn describe(account: &Account) -> v1::Account {
+async fn describe(account: &Account) -> Result<v1::Account, Status> {
     let meta = account.meta();
-    v1::Account {
+    Ok(v1::Account {
+        warnings: warnings(account).await.map_err(from_store)?,
         account_id: meta.account_id.clone(),
         display_name: meta.display_name.clone(),
         create_time: timestamp(meta.created_ms),
         state: AccountState::Ready.into(),
+    })
+}
+
+/// Signs that another device uses a later version of the protocol.
+async fn warnings(account: &Account) -> Result<Vec<v1::AccountWarning>, StoreError> {
+    let mut connection = account.context().db.readers().acquire().await?;
+    let standing = signs::standing(&mut connection).await?;
+    if standing.is_empty() {
+        return Ok(Vec::new());
     }
+    let unreadable = signs::unreadable(&mut connection).await?;
+    let warning = |sign: signs::Sign| v1::AccountWarning {
+        kind: i32::try_from(sign.kind).unwrap_or(0),
+        first_seen_time: timestamp(sign.first_ms),
+        last_seen_time: timestamp(sign.last_ms),
+        unreadable_count: u32::try_from(unreadable).unwrap_or(u32::MAX),
+    };
+    Ok(standing.into_iter().map(warning).collect())
 }
 
 fn display_name(text: &str) -> Result<String, Status> {
@@ -73,7 +92,7 @@ impl AccountService for Api {
             .detached(|agent| async move { agent.create_account(None, name, token).await })
             .await?;
         Ok(Response::new(v1::CreateAccountResponse {
-            account: Some(describe(&account)),
+            account: Some(describe(&account).await?),
         }))
     }
 
@@ -90,7 +109,7 @@ impl AccountService for Api {
             .detached(|agent| async move { agent.create_account(Some(seed), name, token).await })
             .await?;
         Ok(Response::new(v1::RestoreAccountResponse {
-            account: Some(describe(&account)),
+            account: Some(describe(&account).await?),
         }))
     }
 
@@ -104,7 +123,7 @@ impl AccountService for Api {
                 state: AccountState::Locked.into(),
                 ..Default::default()
             },
-            _ => describe(&*self.account(&request.get_ref().account).await?),
+            _ => describe(&*self.account(&request.get_ref().account).await?).await?,
         };
         Ok(Response::new(v1::GetAccountResponse {
             account: Some(account),
@@ -140,7 +159,7 @@ impl AccountService for Api {
             .detached(|agent| async move { agent.set_display_name(name).await })
             .await?;
         Ok(Response::new(v1::UpdateAccountResponse {
-            account: Some(describe(&account)),
+            account: Some(describe(&account).await?),
         }))
     }
 
@@ -196,7 +215,7 @@ impl AccountService for Api {
             .await?;
         let account = self.account(&request.account).await?;
         Ok(Response::new(v1::UnlockResponse {
-            account: Some(describe(&account)),
+            account: Some(describe(&account).await?),
         }))
     }
 

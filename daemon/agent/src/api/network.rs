@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::Api;
 use super::error::{from_poll, from_store, status};
 use crate::agent::State;
-use crate::store::{StoreError, outbox};
+use crate::store::{StoreError, outbox, received};
 use crate::time::{duration_ms, timestamp, to_db};
 
 fn count(number: usize) -> u32 {
@@ -63,17 +63,19 @@ impl NetworkService for Api {
     ) -> Result<Response<v1::GetNetworkStatusResponse>, Status> {
         let network = self.agent.network();
         let current = network.status();
-        let (last_poll_ms, waiting) = match self.agent.state().await {
+        let (last_poll_ms, waiting, counts) = match self.agent.state().await {
             State::Ready(account) => {
                 let context = account.context();
                 let read = async {
                     let mut connection = context.db.readers().acquire().await?;
-                    outbox::count(&mut connection).await
+                    let waiting = outbox::count(&mut connection).await?;
+                    Ok((waiting, received::counts(&mut connection).await?))
                 };
-                let waiting = read.await.map_err(|error: StoreError| from_store(error))?;
-                (context.progress.last_poll_ms(), waiting)
+                let (waiting, counts) =
+                    read.await.map_err(|error: StoreError| from_store(error))?;
+                (context.progress.last_poll_ms(), waiting, counts)
             }
-            _ => (0, 0),
+            _ => (0, 0, Vec::new()),
         };
         let state = match current.state {
             ConnectionState::Connecting => v1::ConnectionState::Connecting,
@@ -91,6 +93,13 @@ impl NetworkService for Api {
             last_error: current.last_error.unwrap_or_default().to_owned(),
             uses_proxy: network.uses_proxy(),
             relaxation: current.relaxed.name().unwrap_or_default().to_owned(),
+            refusals: counts
+                .into_iter()
+                .map(|(reason, count)| v1::Refusal {
+                    reason,
+                    count: u64::try_from(count).unwrap_or(0),
+                })
+                .collect(),
         }))
     }
 

@@ -192,7 +192,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 5] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 6] = [
     (
         1,
         "initial",
@@ -217,6 +217,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 5] = [
         5,
         "profile_time",
         include_str!("../../migrations/account/0005_profile_time.sql"),
+    ),
+    (
+        6,
+        "signs",
+        include_str!("../../migrations/account/0006_signs.sql"),
     ),
 ];
 

@@ -21,6 +21,7 @@ pub mod received;
 pub mod schema;
 pub mod search;
 pub mod settings;
+pub mod signs;
 pub mod swarm_deletions;
 pub mod targets;
 pub mod timers;

@@ -249,6 +249,15 @@ pub async fn count(
     Ok(())
 }
 
+/// How often something was refused or put aside, by reason. There are as many reasons as this program knows.
+pub async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(
+        sqlx::query_as("SELECT name, value FROM counter ORDER BY name")
+            .fetch_all(connection)
+            .await?,
+    )
+}
+
 /// Drops tombstones and cursors of what no node can still hold.
 pub async fn prune(connection: &mut SqliteConnection, now_ms: i64) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM tombstone WHERE expires_ms < ?")

@@ -162,6 +162,7 @@ pub(crate) mod tests {
             "SELECT t.rowid FROM message_text t CROSS JOIN message m ON m.receive_seq = t.rowid
              WHERE t.message_text MATCH 'a' AND t.rowid < 9 ORDER BY t.rowid DESC LIMIT 5",
             crate::store::conversations::UNREAD_TOTAL,
+            "SELECT count(*) FROM quarantine WHERE reason = 'UNSUPPORTED_VERSION'",
             "SELECT * FROM delivery WHERE message = 1",
             "SELECT * FROM arrival WHERE first_seq <= 9 ORDER BY first_seq DESC LIMIT 1",
         ] {

@@ -1,6 +1,6 @@
 //! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] has units opened and judged ([`judge`]) and
 //! applied ([`apply`]), [`outbox`] stores, [`deletions`] deletes, [`expiry`] lets go what disappears, [`signal`] passes
-//! on what only lives for a moment. Nothing is pushed to namespaces 2 to 5.
+//! on what only lives for a moment, [`signs`] looks whether another device went over to version 2. Nothing is pushed to namespaces 2 to 5.
 
 pub mod apply;
 pub mod deletions;
@@ -11,6 +11,7 @@ pub mod pending;
 pub mod poller;
 pub mod receive;
 pub mod signal;
+pub mod signs;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,6 +44,8 @@ pub struct Context {
     pub pending: pending::PendingReactions,
     /// Copies in the own swarm shall go.
     pub deletions_filled: Arc<Notify>,
+    /// A payload of a later version came.
+    pub later_version_seen: Arc<Notify>,
     /// Turns true when the agent stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -106,6 +109,7 @@ impl Context {
             signals: signal::Signals::default(),
             pending: pending::PendingReactions::default(),
             deletions_filled: Arc::default(),
+            later_version_seen: Arc::default(),
             stop,
         }
     }

@@ -210,6 +210,9 @@ async fn commit(context: &Context, opened: Opened) -> Result<u32, StoreError> {
     if outcome.deletions {
         context.deletions_filled.notify_one();
     }
+    if outcome.later_version && batch.node.is_some() {
+        context.later_version_seen.notify_one();
+    }
     Ok(outcome.added)
 }
 

@@ -20,6 +20,7 @@ mod idempotent;
 mod kinds;
 mod load;
 mod lock;
+mod newer;
 mod notifications;
 mod owner_only;
 mod proxy;

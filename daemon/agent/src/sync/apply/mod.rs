@@ -70,6 +70,8 @@ pub struct Outcome {
     pub signals: Vec<Signal>,
     /// Copies in the own swarm shall go.
     pub deletions: bool,
+    /// Something came in a later version of the protocol.
+    pub later_version: bool,
     /// Reactions that found their message.
     resolved: Vec<Pending>,
     /// Reactions that did not.
@@ -82,6 +84,7 @@ impl Outcome {
         self.added += second.added;
         self.signals.extend(second.signals);
         self.deletions |= second.deletions;
+        self.later_version |= second.later_version;
         self.resolved.extend(second.resolved);
         self.unresolved.extend(second.unresolved);
         self
@@ -98,6 +101,9 @@ impl Outcome {
         waiting
     }
 }
+
+/// Why a payload of a later version of the protocol is put aside.
+const LATER_VERSION: &str = "UNSUPPORTED_VERSION";
 
 /// Hash after which the node continues, and when the node drops that message, ms.
 pub type NodeCursor = (String, i64);
@@ -129,11 +135,17 @@ pub async fn write(
         match &item.judged {
             Judged::Message(message) => incoming.push((&**message, &item.stored)),
             Judged::Refused(reason) => *refused.entry(reason).or_default() += 1,
-            Judged::Quarantine(reason) => quarantined.push(Quarantined {
-                hash: item.stored.hash.clone(),
-                reason,
-                data: item.stored.data.clone().unwrap_or_default(),
-            }),
+            Judged::Quarantine(reason) => {
+                // What was put aside before is counted already.
+                if batch.node.is_some() {
+                    *refused.entry(reason).or_default() += 1;
+                }
+                quarantined.push(Quarantined {
+                    hash: item.stored.hash.clone(),
+                    reason,
+                    data: item.stored.data.clone().unwrap_or_default(),
+                });
+            }
         }
     }
     let before = delivery::last_arrival(&mut *connection).await?;
@@ -156,6 +168,9 @@ pub async fn write(
         .bind(now_ms)
         .execute(connection)
         .await?;
+    round.outcome.later_version = quarantined
+        .iter()
+        .any(|entry| entry.reason == LATER_VERSION);
     Ok(round.outcome)
 }
 

@@ -130,6 +130,12 @@ pub fn retrieve<'a>(
     request.signed(signer, signed::retrieve(namespace, timestamp))
 }
 
+/// `retrieve` from a namespace that anyone may read ([`Namespace::is_public_outbox`]): unsigned.
+pub fn retrieve_public(owner: &Identifier, namespace: Namespace) -> Request {
+    let params = json!({ "pubkey": owner.to_string(), "namespace": namespace.0 });
+    Request::new("retrieve", params)
+}
+
 /// `delete` of messages by hash, in any namespace.
 pub fn delete<'a>(signer: impl Into<Signer<'a>>, hashes: &[String]) -> Request {
     let signer = signer.into();
@@ -239,6 +245,15 @@ mod tests {
 
     fn json(request: &Request) -> Value {
         serde_json::from_slice(&request.to_json()).unwrap()
+    }
+
+    #[test]
+    fn what_anyone_may_read_is_asked_for_without_a_signature() {
+        let owner = keys().account_id().into();
+        let expected = json!({"method": "retrieve", "params": {
+            "pubkey": keys().account_id().to_string(), "namespace": -21}});
+        let request = retrieve_public(&owner, Namespace::ACCOUNT_PUBKEYS);
+        assert_eq!(json(&request), expected);
     }
 
     #[test]
