@@ -70,21 +70,38 @@ fn message(number: usize) -> anyhow::Result<StoredMessage> {
     })
 }
 
-/// Opens everything on this thread. Messages a second.
-fn open_alone(backlog: &[StoredMessage]) -> anyhow::Result<f64> {
+/// How fast something went, and what it cost.
+struct Speed {
+    /// Messages a second.
+    rate: f64,
+    /// Processor time of all threads a message, seconds.
+    cost: f64,
+}
+
+/// Measures from now on.
+fn watch() -> impl FnOnce(usize) -> Speed {
+    let (begin, before) = (Instant::now(), process::processor_time());
+    move |messages| Speed {
+        rate: messages as f64 / begin.elapsed().as_secs_f64(),
+        cost: (process::processor_time() - before) / messages as f64,
+    }
+}
+
+/// Opens everything on this thread.
+fn open_alone(backlog: &[StoredMessage]) -> anyhow::Result<Speed> {
     let keys = keys(0);
-    let begin = Instant::now();
+    let done = watch();
     for message in backlog {
         black_box(envelope::open(
             &keys,
             message.data.as_deref().context("no data")?,
         )?);
     }
-    Ok(backlog.len() as f64 / begin.elapsed().as_secs_f64())
+    Ok(done(backlog.len()))
 }
 
-/// Lets the backlog in. Messages a second, and how long writes of a frontend took meanwhile.
-async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(f64, Vec<Duration>)> {
+/// Lets the backlog in. How fast, and how long writes of a frontend took meanwhile.
+async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(Speed, Vec<Duration>)> {
     let dir = tempfile::Builder::new().prefix("sdb").tempdir()?;
     let record = VaultRecord {
         seed: AccountSeed::from_bytes({
@@ -147,12 +164,12 @@ async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(f64, 
             Ok::<_, ActionError>(waits)
         })
     });
-    let begin = Instant::now();
+    let arrived = watch();
     // On a task of its own, as in the agent.
     let applied =
         tokio::spawn(async move { receive::apply_all(&context, stream::iter(units)).await });
     let new = applied.await??;
-    let rate = backlog.len() as f64 / begin.elapsed().as_secs_f64();
+    let speed = arrived(backlog.len());
     ensure!(new as usize == backlog.len(), "{new} messages were new");
     done.send_replace(true);
     let waits = match frontend {
@@ -162,7 +179,7 @@ async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(f64, 
     stop.send_replace(true);
     account.close().await;
     network.shutdown().await;
-    Ok((rate, waits))
+    Ok((speed, waits))
 }
 
 /// Prints the rates, their ratio, the waits and the memory.
@@ -174,14 +191,18 @@ pub async fn run(count: usize, rounds: usize) -> anyhow::Result<()> {
     for round in 0..rounds {
         let messages = Arc::clone(&backlog);
         let alone = tokio::task::spawn_blocking(move || open_alone(&messages)).await??;
-        let (rate, _) = let_in(&backlog, false).await?;
+        let (quiet, _) = let_in(&backlog, false).await?;
         let (busy, waits) = let_in(&backlog, true).await?;
         all_waits.extend(waits);
-        ratios.push(rate / alone);
+        ratios.push(quiet.rate / alone.rate);
         println!(
-            "round {round}: opening alone on one core {alone:6.0} /s   backlog of {count} applied {rate:6.0} /s   \
-             ratio {:4.2}   with a frontend that writes {busy:6.0} /s",
-            rate / alone
+            "round {round}: opening alone on one core {:6.0} /s   backlog of {count} applied {:6.0} /s   \
+             ratio {:4.2}   work a message {:4.2} x opening   with a frontend that writes {:6.0} /s",
+            alone.rate,
+            quiet.rate,
+            quiet.rate / alone.rate,
+            quiet.cost / alone.cost,
+            busy.rate,
         );
     }
     ratios.sort_unstable_by(f64::total_cmp);

@@ -143,3 +143,9 @@ pub fn peak_kib() -> anyhow::Result<u64> {
     let number = line.and_then(|line| line.split_whitespace().next());
     Ok(number.context("no VmHWM")?.parse()?)
 }
+
+/// Processor time of this process so far, all threads, seconds.
+pub fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
-use super::{StoreError, Writer, events, tokenizer};
+use super::{StoreError, Writer, events, sqlite, tokenizer};
 use crate::platform::{ensure_private_file, sync_parent, write_private_file};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
@@ -28,6 +28,9 @@ const READERS: u32 = 4;
 const WRITER_CACHE: &str = "-16384";
 /// The same, of each reader.
 const READER_CACHE: &str = "-4096";
+/// Pages in the write-ahead log after which they are copied into the database. What a backlog writes again and again is
+/// then copied once; the log takes 8 MiB.
+const CHECKPOINT: &str = "2000";
 /// Longest a reader waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
@@ -101,7 +104,7 @@ impl AccountDb {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
-            .after_connect(|connection, _| Box::pin(tokenizer::register(connection)))
+            .after_connect(|connection, _| Box::pin(set_up(connection)))
             .connect_lazy_with(
                 options(path, key)
                     .pragma("query_only", "ON")
@@ -192,7 +195,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 6] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 7] = [
     (
         1,
         "initial",
@@ -223,6 +226,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 6] = [
         "signs",
         include_str!("../../migrations/account/0006_signs.sql"),
     ),
+    (
+        7,
+        "places",
+        include_str!("../../migrations/account/0007_places.sql"),
+    ),
 ];
 
 /// Boxed, because the compiler cannot see that the plain future is `Send`.
@@ -246,7 +254,9 @@ fn options(path: &Path, key: &DatabaseKey) -> SqliteConnectOptions {
 
 /// Connects to write.
 async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, StoreError> {
-    let options = options(path, key).pragma("cache_size", WRITER_CACHE);
+    let options = options(path, key)
+        .pragma("cache_size", WRITER_CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT);
     let connected = options.connect().await;
     let mut connection = connected.map_err(|error| match error {
         // SQLITE_NOTADB is what a wrong key looks like.
@@ -255,8 +265,14 @@ async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, Sto
         }
         other => other.into(),
     })?;
-    tokenizer::register(&mut connection).await?;
+    set_up(&mut connection).await?;
     Ok(connection)
+}
+
+/// What every connection needs before it is used.
+async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlite::keep_plans(connection).await?;
+    tokenizer::register(connection).await
 }
 
 async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError> {

@@ -22,6 +22,7 @@ pub mod schema;
 pub mod search;
 pub mod settings;
 pub mod signs;
+mod sqlite;
 pub mod swarm_deletions;
 pub mod targets;
 pub mod timers;
@@ -77,6 +78,7 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Options of a database without a key. Statement logging is off.
 fn options(path: &Path) -> SqliteConnectOptions {
+    sqlite::configure();
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)

@@ -36,12 +36,14 @@ pub async fn known(
     if hashes.is_empty() {
         return Ok(HashSet::new());
     }
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT hash FROM tombstone WHERE swarm = ");
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT hash FROM tombstone WHERE place = (SELECT id FROM place WHERE swarm = ",
+    );
     query.push_bind(place.swarm.clone());
     query
         .push(" AND namespace = ")
         .push_bind(i64::from(place.namespace.0));
-    query.push(" AND hash IN (");
+    query.push(") AND hash IN (");
     let mut list = query.separated(", ");
     for hash in hashes {
         list.push_bind((*hash).to_owned());
@@ -55,6 +57,21 @@ pub async fn known(
         .collect())
 }
 
+/// Number of a place, which gets one at its first use.
+async fn number(connection: &mut SqliteConnection, place: &Place) -> Result<i64, StoreError> {
+    sqlx::query("INSERT INTO place (swarm, namespace) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(&place.swarm)
+        .bind(i64::from(place.namespace.0))
+        .execute(&mut *connection)
+        .await?;
+    let number = sqlx::query_scalar("SELECT id FROM place WHERE swarm = ? AND namespace = ?")
+        .bind(&place.swarm)
+        .bind(i64::from(place.namespace.0))
+        .fetch_one(connection)
+        .await?;
+    Ok(number)
+}
+
 /// Marks hashes as dealt with and returns those that were not before.
 pub async fn mark(
     connection: &mut SqliteConnection,
@@ -65,13 +82,10 @@ pub async fn mark(
     if hashes.is_empty() {
         return Ok(HashSet::new());
     }
-    let mut query =
-        QueryBuilder::<Sqlite>::new("INSERT INTO tombstone (swarm, namespace, hash, expires_ms) ");
+    let number = number(&mut *connection, place).await?;
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO tombstone (place, hash, expires_ms) ");
     query.push_values(hashes, |mut values, (hash, expires_ms)| {
-        values
-            .push_bind(place.swarm.clone())
-            .push_bind(i64::from(place.namespace.0));
-        values.push_bind((*hash).to_owned());
+        values.push_bind(number).push_bind((*hash).to_owned());
         values.push_bind((*expires_ms).max(now_ms + RETENTION_MS));
     });
     query.push(" ON CONFLICT DO NOTHING RETURNING hash");

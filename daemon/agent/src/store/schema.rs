@@ -52,7 +52,8 @@ pub const METADATA: &[(&str, &[&str])] = &[
     ("call", &["uuid"]),
     ("setting", &["key"]),
     ("outbox", &["kind", "owner", "hash"]),
-    ("tombstone", &["swarm", "hash"]),
+    ("place", &["swarm"]),
+    ("tombstone", &["hash"]),
     ("swarm_deletion", &["hash"]),
     ("swarm_cursor", &["swarm", "node", "hash"]),
     ("event", &["conversation", "message", "fields"]),
@@ -128,7 +129,7 @@ pub(crate) mod tests {
             "SELECT * FROM conversation WHERE peer IN ('a')",
             "SELECT seq FROM event WHERE seq > 5 ORDER BY seq LIMIT 200",
             "SELECT max(seq) FROM event WHERE created_ms < 5",
-            "SELECT hash FROM tombstone WHERE swarm = 'a' AND namespace = 0 AND hash IN ('x')",
+            "SELECT hash FROM tombstone WHERE place = (SELECT id FROM place WHERE swarm = 'a' AND namespace = 0) AND hash IN ('x')",
             "SELECT hash FROM swarm_cursor WHERE swarm = 'a' AND namespace = 0 AND expires_ms > 1",
             "SELECT min(next_attempt_ms) FROM outbox WHERE follows IS NULL",
             "SELECT 1 FROM outbox WHERE conversation = 1 AND owner = 'a' AND id < 5 AND follows IS NULL

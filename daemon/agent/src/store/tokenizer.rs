@@ -1,7 +1,7 @@
 //! Gives SQLite's full-text index the words of [`super::words`], under the name `session`.
 //!
 //! The index is kept by triggers inside SQLite, so the cutting has to happen there, too; FTS5 takes a tokenizer only as
-//! C functions. This is the one place of the agent with unsafe code. It keeps no state: every pointer is used within
+//! C functions. It keeps no state: every pointer is used within
 //! the call that gives it, and a panic becomes an error code. Facts: sqlite.org/fts5.html, section 7.1.
 #![allow(unsafe_code)] // the C interface of FTS5; nothing safe offers it
 

@@ -192,6 +192,16 @@ async fn transaction(
     sqlx::query("BEGIN IMMEDIATE")
         .execute(&mut *connection)
         .await?;
+    if let [alone] = group {
+        // The transaction itself can take it back; a savepoint would copy every page first.
+        let end = if alone.run(&mut *connection).await {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        };
+        sqlx::query(end).execute(&mut *connection).await?;
+        return Ok(());
+    }
     for job in group {
         sqlx::query("SAVEPOINT job")
             .execute(&mut *connection)

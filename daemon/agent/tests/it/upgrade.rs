@@ -1,5 +1,7 @@
 //! A database of an earlier version goes on.
 
+use session_protocol::storage::Namespace;
+use sessiond::store::received::{self, Place};
 use sqlx::{Connection as _, SqliteConnection};
 
 /// What version 1 of the schema held becomes what version 2 makes of the same messages.
@@ -45,4 +47,33 @@ async fn version_1_becomes_version_2() {
             .await
             .unwrap();
     assert_eq!(items, [(5, 1, None), (6, 1, Some(5))]);
+}
+
+/// What was dealt with before tombstones named their place by number stays dealt with.
+#[tokio::test]
+async fn tombstones_keep_their_places() {
+    let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    for script in [
+        include_str!("../../migrations/account/0001_initial.sql"),
+        "INSERT INTO tombstone VALUES ('05aa', 0, 'x', 7), ('05aa', -10, 'x', 8), ('05bb', 0, 'y', 9);",
+        include_str!("../../migrations/account/0007_places.sql"),
+    ] {
+        sqlx::raw_sql(script).execute(&mut db).await.unwrap();
+    }
+    let mut found = Vec::new();
+    for (swarm, namespace) in [("05aa", 0), ("05aa", -10), ("05bb", 0)] {
+        let place = Place {
+            swarm: swarm.into(),
+            namespace: Namespace(namespace),
+        };
+        let known = received::known(&mut db, &place, &["x", "y"]).await.unwrap();
+        found.push(known.into_iter().collect::<Vec<_>>());
+    }
+    assert_eq!(found, [["x"], ["x"], ["y"]]);
+    received::prune(&mut db, 8).await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM tombstone")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    assert_eq!(left, 2);
 }
