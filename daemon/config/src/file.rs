@@ -126,6 +126,15 @@ impl Config {
             }
             Err(source) => return Err(ConfigError::Read { path, source }),
         };
+        Self::parse(&text, path)
+    }
+
+    /// Reads what stands in the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when it is not right.
+    pub fn parse(text: &str, path: PathBuf) -> Result<Self, ConfigError> {
         let document: DocumentMut = match text.parse() {
             Ok(document) => document,
             Err(source) => {

@@ -5,6 +5,7 @@
 //! functions in `libfuzzer/`; the seeds in `corpus/NAME/`, and every input that once was a finding, run as ordinary
 //! tests, each also cut and damaged.
 
+mod local;
 mod messages;
 mod network;
 mod text;
@@ -13,7 +14,7 @@ mod text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 19] = [
     ("storage_answer", network::storage_answer),
     ("onion_answer", network::onion_answer),
     ("onion_frame", network::onion_frame),
@@ -29,6 +30,10 @@ pub const TARGETS: [Target; 15] = [
     ("bencode", text::bencode),
     ("recovery_phrase", text::recovery_phrase),
     ("body", text::body),
+    ("api_token", local::api_token),
+    ("search_words", local::search_words),
+    ("shown_text", local::shown_text),
+    ("local_file", local::local_file),
 ];
 
 /// The function of a target.

@@ -11,7 +11,7 @@ mod event;
 mod focus;
 mod message;
 mod network;
-mod page;
+pub mod page;
 mod peer;
 mod search;
 pub mod server;
