@@ -18,6 +18,7 @@ and `damage`, one of DAMAGES, for messages that must be refused.
 """
 
 import base64
+import hashlib
 import json
 import sys
 
@@ -231,12 +232,23 @@ DAMAGES = (
     "no_body",  # a frame without a request
     "pro_length",  # a proSig of 63 bytes
     "version_2",  # a payload of the second generation
+    "random",  # bytes that mean nothing
+    "bomb",  # a compressed frame of a few hundred bytes that would fill many megabytes
+    "no_time",  # an Envelope without a timestamp
+    "bad_source",  # an Envelope whose source is no ID
+    "short_cipher",  # a ciphertext that is too short for anything
+    "wrong_box",  # sealed for another account
+    "deep",  # a Content of groups within groups
 )
 
 
 def content(m):
     """Content: submessage, then expiration (12, 13), then sigTimestamp (15)."""
     inner = KINDS[m["kind"]](m)
+    if m.get("damage") == "deep":
+        # Wire types 3 and 4 begin and end a group; field 1001 is nobody's.
+        depth = 5_000
+        inner += varint(1001 << 3 | 3) * depth + varint(1001 << 3 | 4) * depth
     kind, seconds = m.get("expiration") or (None, None)
     signed = m["timestamp"] + (1 if m.get("damage") == "other_time" else 0)
     return inner + number(12, kind) + number(13, seconds) + number(15, signed)
@@ -253,6 +265,10 @@ def payload(m):
         raise ValueError(f"no damage is called {damage}")
     if damage == "version_2":
         return b"\x00\x02" + bytes(range(256)) * 6
+    if damage == "random":
+        return hashlib.shake_256(b"nothing").digest(1_000)
+    if damage == "bomb":
+        return zstd_of_zeros(64)
     recipient = bytes.fromhex(m["recipient"])[1:]
     sender = SigningKey(bytes.fromhex(m["seed"]) + bytes(16))
     public = bytes(sender.verify_key)
@@ -263,17 +279,35 @@ def payload(m):
     signature = sender.sign(signed).signature
     if damage == "forged_sender":
         public = bytes(SigningKey(bytes(32)).verify_key)
+    if damage == "wrong_box":
+        recipient = bytes.fromhex(account_id(bytes(16)))[1:]
     sealed = bindings.crypto_box_seal(plain + public + signature, recipient)
+    if damage == "short_cipher":
+        sealed = sealed[:100]
     if damage == "cipher_bit":
         sealed = sealed[:-1] + bytes([sealed[-1] ^ 1])
     # Any 64 bytes do: the reader knows no Pro key.
     pro = bytes(range(63 if damage == "pro_length" else 64))
     envelope = all_of(
-        number(1, 6), number(5, m["timestamp"]), number(7, 1), blob(8, sealed), blob(11, pro)
+        number(1, 6),
+        blob(2, "me") if damage == "bad_source" else b"",
+        b"" if damage == "no_time" else number(5, m["timestamp"]),
+        number(7, 1),
+        blob(8, sealed),
+        blob(11, pro),
     )
     request = all_of(blob(1, ""), blob(2, ""), blob(3, envelope), number(4, 0))
     frame = number(1, 1) + (b"" if damage == "no_body" else blob(2, request))
     return frame[:-1] if damage == "cut" else frame
+
+
+def zstd_of_zeros(megabytes):
+    """A zstd frame (RFC 8878) of blocks that each stand for 128 KiB of one byte."""
+    blocks = megabytes * 8
+    size = 128 * 1024
+    header = b"\x28\xb5\x2f\xfd" + b"\x00" + b"\x88"
+    block = lambda last: (size << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\x00"
+    return header + block(0) * (blocks - 1) + block(1)
 
 
 def account_id(seed):

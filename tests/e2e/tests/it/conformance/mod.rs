@@ -3,6 +3,9 @@
 //!
 //! `tests/conformance/run` installs what the encoder needs and runs these tests.
 
+mod hostile;
+mod kinds;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,9 +15,8 @@ use serde_json::{Value, json};
 use session_network::{IsolationKey, MemoryCache, Network, NetworkConfig, StoreItem, SystemClock};
 use session_protocol::storage::Namespace;
 use session_protocol::{AccountId, AccountKeys, AccountSeed, Identifier, content, envelope};
-use sessiond_client::v1;
 
-use crate::harness::{Agent, LONG, Localnet, body, until};
+use crate::harness::{Localnet, until};
 
 /// Longest that a swarm keeps a message, ms.
 const TTL: u64 = 14 * 86_400_000;
@@ -49,9 +51,20 @@ impl Stranger {
 
     /// Has the messages encoded, and stores them in their order.
     async fn send(&self, recipient: &str, messages: &[Value]) {
+        self.send_as(&self.hex_seed(), recipient, messages).await;
+    }
+
+    /// As [`Stranger::send`], written by whoever has the seed.
+    async fn send_as(&self, seed: &str, recipient: &str, messages: &[Value]) {
+        self.store(recipient, encode(seed, recipient, messages))
+            .await;
+    }
+
+    /// Stores payloads in their order.
+    async fn store(&self, recipient: &str, payloads: Vec<Vec<u8>>) {
         let owner: Identifier = recipient.parse().unwrap();
         let key = IsolationKey::new("account", &self.hex_seed());
-        for data in encode(&self.hex_seed(), recipient, messages) {
+        for data in payloads {
             let item = StoreItem {
                 namespace: Namespace::DEFAULT,
                 data: data.into(),
@@ -104,93 +117,6 @@ fn encode(seed: &str, recipient: &str, messages: &[Value]) -> Vec<Vec<u8>> {
         .collect();
     assert_eq!(payloads.len(), messages.len());
     payloads
-}
-
-/// Bodies of a conversation as soon as the last one is there.
-async fn until_last(agent: &Agent, with: &str, last: &str) -> Vec<v1::Message> {
-    until("the last message is shown", async || {
-        let messages = agent.messages(with).await;
-        let there = messages.iter().any(|message| {
-            matches!(&message.content, Some(v1::message::Content::Text(text)) if text.body == last)
-        });
-        there.then_some(messages)
-    })
-    .await
-}
-
-#[tokio::test]
-#[ignore = "needs PyNaCl: tests/conformance/run"]
-async fn conformance_of_texts_and_of_what_is_refused() {
-    let net = Localnet::start().await;
-    let (alice, id) = Agent::with_account(&net, "Alice").await;
-    let stranger = Stranger::new(&net, 7);
-    let from = stranger.id().to_string();
-    let at = stranger.now();
-    let text =
-        |offset: u64, body: &str| json!({"kind": "text", "timestamp": at + offset, "body": body});
-    let mut messages = vec![
-        json!({"kind": "text", "timestamp": at, "body": "plain", "profile": {"name": "Zoë", "updated": 5}}),
-        text(1, "Привет, мир 🌍 漢字"),
-        json!({"kind": "text", "timestamp": at + 2, "body": "timed", "expiration": [2, 43200]}),
-        // Bits that nobody knows do not matter.
-        json!({"kind": "text", "timestamp": at + 3, "body": "flagged", "flags": 4}),
-        text(4, &"é".repeat(10_050)),
-        // A foreign one that names a target, contradicting flags, nothing to show, no known kind.
-        json!({"kind": "text", "timestamp": at + 5, "body": "forged copy", "sync_target": id}),
-        json!({"kind": "text", "timestamp": at + 6, "body": "bad flags", "flags": 3}),
-        text(7, "  "),
-        json!({"kind": "nothing", "timestamp": at + 8}),
-        json!({"kind": "raw", "timestamp": at + 9, "content": "0aff"}),
-    ];
-    for (offset, damage) in (20..).zip([
-        "bad_signature",
-        "forged_sender",
-        "other_recipient",
-        "cipher_bit",
-        "cut",
-        "other_time",
-        "no_body",
-        "pro_length",
-        "version_2",
-    ]) {
-        let mut message = text(offset, damage);
-        message["damage"] = damage.into();
-        messages.push(message);
-    }
-    messages.push(text(100, "last"));
-    stranger.send(&id, &messages).await;
-
-    let shown = until_last(&alice, &from, "last").await;
-    let long = "é".repeat(10_000);
-    let bodies: Vec<&str> = shown.iter().map(body).collect();
-    assert_eq!(
-        bodies,
-        [
-            "plain",
-            "Привет, мир 🌍 漢字",
-            "timed",
-            "flagged",
-            long.as_str(),
-            "last"
-        ]
-    );
-    for message in &shown {
-        assert_eq!(message.author, from);
-        assert_eq!(message.direction(), v1::MessageDirection::Incoming);
-    }
-    let timer = shown[2].disappearing.as_ref().unwrap();
-    assert_eq!(timer.mode(), v1::DisappearingMode::AfterSend);
-    assert_eq!(timer.timer.as_ref().unwrap().seconds, 43_200);
-    // Nothing of what was refused made a conversation, and nobody else is there.
-    let conversations = alice
-        .client()
-        .list_conversations(v1::ListConversationsRequest::default());
-    let conversations = conversations.await.unwrap().conversations;
-    assert_eq!(conversations.len(), 1, "{conversations:?}");
-    assert_eq!(conversations[0].display_name, "Zoë");
-    tokio::time::timeout(LONG, stranger.network.shutdown())
-        .await
-        .unwrap();
 }
 
 #[test]
