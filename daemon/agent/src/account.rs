@@ -19,7 +19,9 @@ use crate::notify;
 use crate::notify::focus::Focus;
 use crate::random::opaque_id;
 use crate::store::messages::MessageRow;
-use crate::store::{AccountDb, Meta, StoreError, delivery, events, outbox, received, tokens};
+use crate::store::{
+    AccountDb, Health, Meta, StoreError, delivery, events, outbox, received, tokens,
+};
 use crate::sync::poller::Poller;
 use crate::sync::{self, Context};
 use crate::time::to_db;
@@ -84,11 +86,13 @@ impl Account {
         handle: &str,
         record: VaultRecord,
         network: Network,
+        health: Arc<Health>,
         agent_stop: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, StoreError> {
         let (stop_sender, stop) = watch::channel(false);
         let path = AccountDb::path(dir, handle);
-        let db = AccountDb::open(&path, &record.database_key, network.name(), stop.clone()).await?;
+        let key = &record.database_key;
+        let db = AccountDb::open_watched(&path, key, network.name(), health, stop.clone()).await?;
         let keys = AccountKeys::from_seed(&record.seed);
         let isolation = IsolationKey::new("account", handle);
         let context = Context::new(keys, db, network, isolation, stop);
@@ -166,6 +170,11 @@ impl Account {
     /// What the database knows about itself.
     pub fn meta(&self) -> Arc<Meta> {
         self.context.db.meta()
+    }
+
+    /// How its database stands.
+    pub fn health(&self) -> &Arc<Health> {
+        self.context.db.health()
     }
 
     /// What its vault keeps.
@@ -256,14 +265,14 @@ impl Account {
         self.stop.send_replace(true);
     }
 
-    /// Waits for the tasks, which must have been told to end, and closes the database.
-    pub async fn close(&self) {
+    /// Waits for the tasks, which must have been told to end, and closes the database. True when it is closed.
+    pub async fn close(&self) -> bool {
         for task in self.tasks.lock().await.drain(..) {
             if tokio::time::timeout(CLOSE, task).await.is_err() {
                 tracing::warn!("a task did not end in time");
             }
         }
-        self.context.db.close(CLOSE).await;
+        self.context.db.close(CLOSE).await
     }
 }
 

@@ -7,11 +7,12 @@
 mod create;
 mod delete;
 mod lock;
+mod storage;
 mod vault;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use session_network::{Network, NetworkConfig, NetworkError, SystemClock};
 use session_protocol::AccountSeed;
@@ -20,9 +21,9 @@ use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
 use crate::account::Account;
 use crate::disturbance;
 use crate::platform::{DirLock, LockError, create_private_dir};
-use crate::store::StoreError;
 use crate::store::account_db::{self, AccountDb};
 use crate::store::daemon_db::{AccountRow, DaemonDb};
+use crate::store::{Health, StoreError, Trouble};
 use crate::time::{to_db, wall_clock_ms};
 use crate::vault::{Ask, VaultError, VaultKind, Vaults};
 
@@ -73,6 +74,25 @@ pub enum AgentError {
     TokenReused,
 }
 
+impl AgentError {
+    /// What it says about the place where everything is kept.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Io(error) | Self::Lock(LockError::Io(error)) => Trouble::of_io(error),
+            Self::Store(error) => error.trouble(),
+            _ => None,
+        }
+    }
+
+    /// As [`AgentError::trouble`]; where only the directory can tell, it is looked at.
+    pub async fn trouble_in(&self, dir: &Path) -> Option<Trouble> {
+        match self {
+            Self::Store(error) => error.trouble_in(dir).await,
+            _ => self.trouble(),
+        }
+    }
+}
+
 /// How to start.
 pub struct Options {
     /// Where everything is kept.
@@ -103,6 +123,10 @@ pub struct Agent {
     dir: PathBuf,
     network: Network,
     daemon_db: DaemonDb,
+    /// How the state directory and the account's database stand.
+    health: Arc<Health>,
+    /// How often a damaged database was opened anew by this process.
+    repairs: AtomicU32,
     vaults: Vaults,
     /// Which vault gets a new account.
     new_vault: VaultKind,
@@ -134,8 +158,11 @@ impl Agent {
             account_db::remove_files(&AccountDb::path(&dir, &row.handle))?;
         }
         let network = Network::start(network, Arc::new(daemon_db.clone()), Arc::new(SystemClock));
+        let health = Arc::new(Health::new(&dir));
         let agent = Arc::new(Self {
             dir,
+            health,
+            repairs: AtomicU32::new(0),
             network,
             daemon_db,
             vaults,
@@ -149,6 +176,10 @@ impl Agent {
         });
         let (network, stop) = (agent.network.clone(), agent.stop_signal());
         tokio::spawn(disturbance::watch(network, stop));
+        tokio::spawn(storage::follow(
+            Arc::clone(&agent.health),
+            agent.stop_signal(),
+        ));
         if !unfinished.is_empty() {
             tokio::spawn(Arc::clone(&agent).clean_up_all(unfinished));
         }
@@ -252,7 +283,7 @@ impl Agent {
     pub async fn close(&self) {
         self.request_stop();
         if let State::Ready(account) = self.state().await {
-            account.close().await;
+            self.close_account(&account).await;
         }
         self.network.shutdown().await;
         self.daemon_db.close().await;

@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -15,6 +16,7 @@ use crate::platform;
 use crate::platform::listener::{Listener, Origin};
 use crate::platform::supervisor;
 use crate::service::ServiceCommand;
+use crate::store::{Trouble, space};
 use crate::vault::Vaults;
 
 pub use crate::vault::VaultKind;
@@ -152,8 +154,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     platform::forbid_dumps().context("memory cannot be kept from being dumped")?;
     let socket = sessiond_proto::socket::socket_path(args.socket.as_deref())?;
     let handed_over = Listener::handed_over().context("the socket of before the lock")?;
-    let options = args.options(handed_over.is_some())?;
-    let agent = Agent::start(options).await?;
+    let agent = start(&args, handed_over.is_some()).await?;
     let listener = match handed_over {
         Some(listener) => Ok(listener),
         None => listener(&socket).with_context(|| format!("socket {}", socket.display())),
@@ -176,6 +177,31 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         tracing::warn!(%error, "the socket stays behind");
     }
     outcome
+}
+
+/// Starts the agent. Where not even `daemon.db` can be opened because there is no room, or nothing can be written, it
+/// waits until that is over.
+async fn start(args: &RunArgs, locked_by_user: bool) -> anyhow::Result<Arc<Agent>> {
+    let mut told = None;
+    loop {
+        let options = args.options(locked_by_user)?;
+        let dir = options.state_dir.clone();
+        let error = match Agent::start(options).await {
+            Ok(agent) => return Ok(agent),
+            Err(error) => error,
+        };
+        let trouble = error.trouble_in(&dir).await;
+        let trouble = trouble.filter(|found| *found != Trouble::Damaged);
+        let Some(trouble) = trouble else {
+            return Err(error.into());
+        };
+        if told != Some(trouble) {
+            tracing::error!(reason = trouble.reason(), %error, "the start waits");
+            supervisor::waits(&format!("{}: the start waits", trouble.reason()));
+            told = Some(trouble);
+        }
+        tokio::time::sleep(space::LOOK).await;
+    }
 }
 
 /// The socket that the service manager made, else one of ours.

@@ -18,7 +18,7 @@ use session_protocol::{AccountKeys, AccountSeed, content, envelope};
 use sessiond::account::Account;
 use sessiond::actions::ActionError;
 use sessiond::actions::send::Draft;
-use sessiond::store::{AccountDb, Meta, StoreError};
+use sessiond::store::{AccountDb, Health, Meta, StoreError};
 use sessiond::sync::receive::{self, UNIT, Unit};
 use sessiond::vault::{DatabaseKey, VaultRecord};
 use tokio::sync::watch;
@@ -125,7 +125,9 @@ async fn let_in(backlog: &[StoredMessage], write: bool) -> anyhow::Result<(Speed
     let (stop, stopped) = watch::channel(false);
     let config = NetworkConfig::from_toml(NOWHERE)?;
     let network = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
-    let account = Account::start(dir.path(), "account", record, network.clone(), stopped).await?;
+    let health = Arc::new(Health::new(dir.path()));
+    let net = network.clone();
+    let account = Account::start(dir.path(), "account", record, net, health, stopped).await?;
     let context = account.context().clone();
 
     let units: Vec<Result<Unit, StoreError>> = backlog

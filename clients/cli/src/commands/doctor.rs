@@ -13,8 +13,9 @@ use serde_json::json;
 use sessiond_client::{
     Client, socket,
     v1::{
-        Account, AccountWarningKind, ConnectionState, DaemonState, GetAccountRequest,
-        GetInfoRequest, GetInfoResponse, GetNetworkStatusRequest, GetNetworkStatusResponse,
+        Account, AccountWarningKind, ConnectionState, DaemonState, DatabaseCheck,
+        GetAccountRequest, GetInfoRequest, GetInfoResponse, GetNetworkStatusRequest,
+        GetNetworkStatusResponse,
     },
 };
 use sessiond_config::Key;
@@ -116,13 +117,14 @@ pub async fn doctor(context: &mut Context) -> Result<(), Failure> {
 }
 
 /// Every check, in the order in which they depend on each other.
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "configuration",
     "socket",
     "permissions",
     "agent",
     "version",
     "disk",
+    "storage",
     "account",
     "protocol",
     "network",
@@ -159,6 +161,7 @@ async fn examine(context: &mut Context, findings: &mut Vec<Finding>) -> Result<(
         format!("answers, process {}", info.pid),
     ));
     findings.push(versions(&info));
+    findings.push(storage(&info));
     let account = account(&info);
     let usable = account.state == State::Ok;
     findings.push(account);
@@ -239,6 +242,58 @@ fn versions(info: &GetInfoResponse) -> Finding {
     }
 }
 
+/// What the agent says about its data.
+fn storage(info: &GetInfoResponse) -> Finding {
+    let check = "storage";
+    let Some(storage) = &info.storage else {
+        return Finding::new(check, State::Skipped, "this agent does not tell");
+    };
+    match storage.problem.as_str() {
+        "" => {}
+        "DISK_FULL" => {
+            return Finding::new(
+                check,
+                State::Failed(FAILED),
+                "DISK_FULL: nothing can be stored",
+            )
+            .advise("make room; nothing is lost, and the agent goes on by itself");
+        }
+        "STORAGE_READ_ONLY" => {
+            return Finding::new(
+                check,
+                State::Failed(FAILED),
+                "STORAGE_READ_ONLY: nothing can be stored",
+            )
+            .advise(
+                "make the state directory and its file system writable; nothing is lost, and the agent goes on by \
+                 itself",
+            );
+        }
+        other => {
+            return Finding::new(check, State::Failed(FAILED), other).advise("see the agent's log");
+        }
+    }
+    let stop = match storage.unclean_stop {
+        true => "; the last run did not end cleanly",
+        false => "",
+    };
+    match storage.check() {
+        DatabaseCheck::Damaged => Finding::new(
+            check,
+            State::Failed(FAILED),
+            format!("the database is damaged{stop}"),
+        )
+        .advise("see to the disk and restart the agent, which saves what is readable"),
+        DatabaseCheck::Running => {
+            Finding::ok(check, format!("the database is being checked{stop}"))
+        }
+        DatabaseCheck::Sound => Finding::ok(check, format!("the database is sound{stop}")),
+        DatabaseCheck::Unspecified => {
+            Finding::ok(check, format!("the database was not checked yet{stop}"))
+        }
+    }
+}
+
 fn account(info: &GetInfoResponse) -> Finding {
     match info.state() {
         DaemonState::Ready => Finding::ok("account", format!("usable; vault: {}", info.vault)),
@@ -248,7 +303,17 @@ fn account(info: &GetInfoResponse) -> Finding {
         DaemonState::Locked | DaemonState::Unspecified => {
             let detail = format!("locked: {} (vault: {})", info.locked_reason, info.vault);
             Finding::new("account", State::Failed(LOCKED), detail).advise(
-                "unlock the keyring, or start the agent with its passphrase; nothing is received meanwhile",
+                match info.locked_reason.as_str() {
+                    "DISK_FULL" => "make room; the account opens by itself",
+                    "STORAGE_READ_ONLY" => {
+                        "make the state directory writable; the account opens by itself"
+                    }
+                    "CHECKING_DATABASE" => "wait: the account opens by itself after the check",
+                    "DATABASE_DAMAGED" => "see to the disk, then restart the agent",
+                    _ => {
+                        "unlock the keyring, or start the agent with its passphrase; nothing is received meanwhile"
+                    }
+                },
             )
         }
     }

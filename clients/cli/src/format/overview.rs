@@ -2,7 +2,7 @@
 
 use sessiond_client::v1::{
     Account, AccountState, AccountWarning, AccountWarningKind, ConnectionState, Conversation,
-    DaemonState, GetInfoResponse, GetNetworkStatusResponse,
+    DaemonState, DatabaseCheck, GetInfoResponse, GetNetworkStatusResponse, StorageStatus,
 };
 
 use super::{
@@ -72,6 +72,9 @@ pub fn overview(
             other => lines.push(("Warning", paint(BAD, safe::line(other)))),
         }
     }
+    if let Some(storage) = &info.storage {
+        lines.extend(stored(storage, clock));
+    }
     if let Some(account) = account {
         lines.push(("Account", account_line(account, full)));
         for it in &account.warnings {
@@ -106,6 +109,42 @@ pub fn overview(
         lines.push(("Last error", paint(BAD, safe::line(&network.last_error))));
     }
     labelled(&lines)
+}
+
+/// What is to be said about the stored data; nothing while all is well.
+fn stored(storage: &StorageStatus, clock: &Clock) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if !storage.problem.is_empty() {
+        let text = format!(
+            "{} since {}: nothing can be stored, nothing is lost",
+            safe::line(&storage.problem),
+            clock.date_time(storage.problem_time.as_ref())
+        );
+        lines.push(("Storage", paint(BAD, text)));
+    }
+    let check = match storage.check() {
+        DatabaseCheck::Damaged => Some(paint(BAD, "damaged: see `sessionctl doctor`")),
+        DatabaseCheck::Running => Some("being checked".to_owned()),
+        DatabaseCheck::Sound if storage.unclean_stop => Some(format!(
+            "sound, checked {}",
+            clock.date_time(storage.check_time.as_ref())
+        )),
+        DatabaseCheck::Sound | DatabaseCheck::Unspecified => None,
+    };
+    lines.extend(check.map(|check| ("Database", check)));
+    if storage.unclean_stop {
+        lines.push(("Last run", "did not end cleanly".to_owned()));
+    }
+    lines.extend(storage.copies.iter().map(|copy| {
+        let what = match copy.kind.as_str() {
+            "BEFORE_MIGRATION" => "of the database before its schema changed".to_owned(),
+            "DAMAGED" => "of the damaged database".to_owned(),
+            other => safe::line(other),
+        };
+        let end = clock.date_time(copy.end_time.as_ref());
+        ("Copy", format!("{what}, ends {end} at the latest"))
+    }));
+    lines
 }
 
 /// A conversation on its own.
@@ -197,6 +236,7 @@ fn labelled(lines: &[(&str, String)]) -> String {
 mod tests {
     use anstream::adapter::strip_str;
     use jiff::tz::TimeZone;
+    use sessiond_client::v1::SafetyCopy;
 
     use super::*;
 
@@ -209,6 +249,16 @@ mod tests {
             state: DaemonState::Locked.into(),
             locked_reason: "PASSPHRASE_NEEDED".into(),
             locked_warning: "MESSAGES_EXPIRE_SOON".into(),
+            storage: Some(StorageStatus {
+                problem: "DISK_FULL".into(),
+                unclean_stop: true,
+                check: DatabaseCheck::Sound.into(),
+                copies: vec![SafetyCopy {
+                    kind: "DAMAGED".into(),
+                    ..SafetyCopy::default()
+                }],
+                ..StorageStatus::default()
+            }),
             ..GetInfoResponse::default()
         };
         let network = GetNetworkStatusResponse {
@@ -228,6 +278,10 @@ mod tests {
              Vault         passphrase\n\
              Locked        -\n\
              Warning       unlock soon: swarms drop messages after 14 days\n\
+             Storage       DISK_FULL since -: nothing can be stored, nothing is lost\n\
+             Database      sound, checked -\n\
+             Last run      did not end cleanly\n\
+             Copy          of the damaged database, ends - at the latest\n\
              Network       main, disconnected, through a proxy\n\
              Nodes         0\n\
              Paths         0, rules relaxed: NEW_GUARD\n\

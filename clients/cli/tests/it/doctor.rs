@@ -4,6 +4,8 @@ use std::{
     collections::HashMap, fs, os::unix::fs::PermissionsExt as _, os::unix::net::UnixListener,
 };
 
+use sessiond_client::v1::{DatabaseCheck, StorageStatus};
+
 use crate::stage::Stage;
 
 /// The exit code, and what each check found.
@@ -33,7 +35,7 @@ fn every_check_is_made_and_a_healthy_agent_passes() {
     // The fake polled in 2023: that is for the check to find.
     let (code, found) = doctor(&stage);
     assert_eq!(code, Some(1));
-    assert_eq!(found.len(), 12, "{found:?}");
+    assert_eq!(found.len(), 13, "{found:?}");
     for (check, state) in &found {
         let wanted = if check == "last poll" { "FAILED" } else { "OK" };
         assert_eq!(state, wanted, "{check}: {found:?}");
@@ -58,6 +60,23 @@ fn each_trouble_is_found_where_it_is() {
     assert_eq!(found["last poll"], "SKIPPED");
     stage.fake.change(|w| (w.locked, w.account) = (false, None));
     assert_eq!(doctor(&stage).1["account"], "WARNING");
+
+    let storage = |problem: &str, check: DatabaseCheck| StorageStatus {
+        problem: problem.into(),
+        check: check.into(),
+        ..StorageStatus::default()
+    };
+    for (status, wanted) in [
+        (storage("DISK_FULL", DatabaseCheck::Sound), "FAILED"),
+        (storage("STORAGE_READ_ONLY", DatabaseCheck::Sound), "FAILED"),
+        (storage("", DatabaseCheck::Damaged), "FAILED"),
+        (storage("", DatabaseCheck::Running), "OK"),
+    ] {
+        stage.fake.change(|w| w.storage = Some(status.clone()));
+        assert_eq!(doctor(&stage).1["storage"], wanted, "{status:?}");
+    }
+    stage.fake.change(|w| w.storage = None);
+    assert_eq!(doctor(&stage).1["storage"], "SKIPPED");
 
     stage.fake.change(|w| w.version = "0.9.0".into());
     assert_eq!(doctor(&stage).1["version"], "WARNING");

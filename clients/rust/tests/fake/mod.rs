@@ -55,6 +55,7 @@ pub struct World {
     /// Steps of calls that were sent.
     pub signals: Vec<CallSignal>,
     pub version: String,
+    pub storage: Option<StorageStatus>,
     /// Paths of the calls that came, as /sessiond.v1.DaemonService/GetInfo.
     pub calls: Vec<String>,
 }
@@ -79,6 +80,10 @@ impl Fake {
         let world = World {
             log: "log1".into(),
             version: env!("CARGO_PKG_VERSION").into(),
+            storage: Some(StorageStatus {
+                check: DatabaseCheck::Sound.into(),
+                ..StorageStatus::default()
+            }),
             account: Some(Account {
                 account_id: ME.into(),
                 display_name: "Alice".into(),
@@ -848,6 +853,7 @@ impl daemon_service_server::DaemonService for Fake {
             },
             locked_since: None,
             locked_warning: String::new(),
+            storage: self.change(|w| w.storage.clone()),
         }))
     }
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {

@@ -57,7 +57,7 @@ impl Agent {
         // Nothing may be stored after the swarm was cleared.
         *self.state.write().await = State::Locked(Locked::while_deleting(self.now_ms()));
         account.end(EndReason::Stopping);
-        account.close().await;
+        self.close_account(&account).await;
         let members = match scope {
             DeletionScope::ThisDevice => (0, 0),
             DeletionScope::DeviceAndNetwork => {
@@ -114,6 +114,7 @@ impl Agent {
                 self.vaults.remove(kind, &row.handle, ask).await?;
             }
         }
+        self.daemon_db.forget_marks(&row.handle).await?;
         self.daemon_db.forget_account(&row.handle).await?;
         Ok(())
     }

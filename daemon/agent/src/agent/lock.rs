@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Agent, AgentError, State, kind};
 use crate::account::Account;
 use crate::events::EndReason;
-use crate::store::StoreError;
 use crate::store::daemon_db::AccountRow;
+use crate::store::{StoreError, Trouble};
 use crate::vault::{Ask, Passphrase, VaultRecord};
 
 /// Reason of a lock that the user asked for.
@@ -37,6 +37,15 @@ pub struct Locked {
 }
 
 impl Locked {
+    /// While a damaged database is checked.
+    pub(super) fn while_checking(now_ms: i64) -> Self {
+        Self {
+            reason: "CHECKING_DATABASE",
+            since_ms: now_ms,
+            retry: false,
+        }
+    }
+
     /// While an account is being deleted.
     pub(super) fn while_deleting(now_ms: i64) -> Self {
         Self {
@@ -70,7 +79,19 @@ impl Agent {
         }
         let loaded = self.vaults.load_at_start(kind(&row)?, &row.handle).await;
         match loaded {
-            Ok(record) => self.enter(&row, record).await.map(drop),
+            Ok(record) => match self.enter(&row, record).await {
+                Ok(_) => Ok(()),
+                Err(error) => match error.trouble_in(&self.dir).await {
+                    // A state that passes: served as one.
+                    Some(trouble @ (Trouble::DiskFull | Trouble::ReadOnly)) => {
+                        tracing::error!(%error, "the account cannot be opened yet");
+                        self.stay_locked(&row, trouble.reason(), true).await?;
+                        tokio::spawn(Arc::clone(self).keep_trying(row));
+                        Ok(())
+                    }
+                    _ => Err(error),
+                },
+            },
             Err(error) => {
                 tracing::warn!(%error, "the account is locked");
                 let retry = error.may_pass();
@@ -83,7 +104,7 @@ impl Agent {
         }
     }
 
-    async fn stay_locked(
+    pub(super) async fn stay_locked(
         &self,
         row: &AccountRow,
         reason: &'static str,
@@ -92,8 +113,13 @@ impl Agent {
         let mut since_ms = row.locked_since_ms;
         if since_ms == 0 {
             since_ms = self.now_ms();
-            let set = self.daemon_db.set_locked_since(&row.handle, since_ms);
-            set.await?;
+            match self.daemon_db.set_locked_since(&row.handle, since_ms).await {
+                // Without room it is not remembered over a restart; nothing else hangs on it.
+                Err(error) if error.trouble().is_some() => {
+                    tracing::warn!(%error, "since when it is locked is not written down");
+                }
+                set => set?,
+            }
         }
         *self.state.write().await = State::Locked(Locked {
             reason,
@@ -104,7 +130,7 @@ impl Agent {
     }
 
     /// Asks the vault again until it gives the keys, something else happened to the account, or the agent stops.
-    async fn keep_trying(self: Arc<Self>, row: AccountRow) {
+    pub(super) async fn keep_trying(self: Arc<Self>, row: AccountRow) {
         let mut stop = self.stop_signal();
         let mut pause = RETRY_FIRST;
         loop {
@@ -156,9 +182,9 @@ impl Agent {
         row: &AccountRow,
         record: VaultRecord,
     ) -> Result<Arc<Account>, AgentError> {
-        let (network, stop) = (self.network.clone(), self.stop_signal());
-        let account = Account::start(&self.dir, &row.handle, record, network, stop).await?;
+        let account = self.open_account(row, record).await?;
         *self.state.write().await = State::Ready(Arc::clone(&account));
+        self.look_after(row, &account);
         if row.locked_since_ms != 0 {
             self.daemon_db.set_locked_since(&row.handle, 0).await?;
         }
@@ -207,7 +233,7 @@ impl Agent {
         self.stay_locked(&row, LOCKED_BY_USER, false).await?;
         if let State::Ready(account) = state {
             account.end(EndReason::Locked);
-            account.close().await;
+            self.close_account(&account).await;
             tracing::info!("locked by the user");
             self.restart.store(true, Ordering::Release);
             self.request_stop();

@@ -1,13 +1,43 @@
 //! DaemonService.
 
 use sessiond_proto::v1::daemon_service_server::DaemonService;
-use sessiond_proto::v1::{self, DaemonState};
+use sessiond_proto::v1::{self, DaemonState, DatabaseCheck};
 use tonic::{Request, Response, Status};
 
 use super::Api;
 use super::error::from_agent;
 use crate::agent::State;
+use crate::store::health::{Check, Condition};
 use crate::time::timestamp;
+
+fn storage(condition: &Condition) -> v1::StorageStatus {
+    let (check, check_ms) = match condition.check {
+        Check::None => (DatabaseCheck::Unspecified, 0),
+        Check::Running => (DatabaseCheck::Running, 0),
+        Check::Sound(at_ms) => (DatabaseCheck::Sound, at_ms),
+        Check::Damaged(at_ms) => (DatabaseCheck::Damaged, at_ms),
+    };
+    let (problem, since_ms) = match condition.blocked {
+        Some((trouble, since_ms)) => (trouble.reason(), since_ms),
+        None => ("", 0),
+    };
+    v1::StorageStatus {
+        problem: problem.to_owned(),
+        problem_time: timestamp(since_ms),
+        unclean_stop: condition.unclean_stop,
+        check: check.into(),
+        check_time: timestamp(check_ms),
+        copies: condition
+            .copies
+            .iter()
+            .map(|kept| v1::SafetyCopy {
+                kind: kept.kind.name().to_owned(),
+                create_time: timestamp(kept.made_ms),
+                end_time: timestamp(kept.ends_ms),
+            })
+            .collect(),
+    }
+}
 
 #[tonic::async_trait]
 impl DaemonService for Api {
@@ -29,6 +59,7 @@ impl DaemonService for Api {
                 State::Ready(_) => DaemonState::Ready,
             }
             .into(),
+            storage: Some(storage(&self.agent.health().now())),
             ..Default::default()
         };
         if let State::Locked(locked) = state {

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::actions::ActionError;
 use crate::agent::AgentError;
 use crate::events::StreamEnd;
-use crate::store::StoreError;
+use crate::store::{StoreError, Trouble};
 use crate::sync::poller::PollError;
 use crate::vault::VaultError;
 
@@ -45,6 +45,10 @@ pub fn from_store(error: StoreError) -> Status {
 }
 
 fn store(error: &StoreError) -> Status {
+    // An error of files, or of a migration, is one of the disk.
+    if let (Some(trouble), StoreError::Io(_) | StoreError::Migrate(_)) = (error.trouble(), error) {
+        return store(&trouble.into());
+    }
     let text = error.to_string();
     match error {
         StoreError::TokenReused => status(Code::AlreadyExists, "CLIENT_TOKEN_REUSED", text),
@@ -55,6 +59,9 @@ fn store(error: &StoreError) -> Status {
             "DATABASE_BUSY",
             "the database is busy; try again",
         ),
+        StoreError::DiskFull => status(Code::ResourceExhausted, "DISK_FULL", text),
+        StoreError::ReadOnly => status(Code::FailedPrecondition, "STORAGE_READ_ONLY", text),
+        StoreError::Damaged => status(Code::Unavailable, "DATABASE_DAMAGED", text),
         StoreError::OtherNetwork(_) => status(Code::FailedPrecondition, "OTHER_NETWORK", text),
         _ => {
             tracing::error!(error = text, "the database failed a call");
@@ -80,6 +87,9 @@ pub fn from_agent(error: AgentError) -> Status {
         AgentError::NotDeleted(error) => status(from_network(&error).code(), "NOT_DELETED", text),
         AgentError::UnknownVault(_) => status(Code::FailedPrecondition, "VAULT_UNKNOWN", text),
         AgentError::Store(error) => from_store(error),
+        AgentError::Io(error) if Trouble::of_io(&error).is_some() => {
+            from_store(StoreError::Io(error))
+        }
         AgentError::Io(_) | AgentError::Lock(_) => {
             tracing::error!(error = text, "the state directory failed a call");
             status(Code::Internal, "STATE_DIR_FAILED", text)

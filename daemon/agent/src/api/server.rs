@@ -16,9 +16,11 @@ use sessiond_proto::v1::{
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
 
 use super::Api;
 use super::peer::peers;
+use crate::store::health::Condition;
 
 /// Largest request.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -29,6 +31,21 @@ const CALL: Duration = Duration::from_secs(120);
 /// Longest a stop waits for calls under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Tells by grpc.health.v1 whether messages can be accepted and received: not while nothing can be stored.
+async fn tell(health: HealthReporter, mut condition: watch::Receiver<Condition>) {
+    loop {
+        let blocked = condition.borrow_and_update().blocked.is_some();
+        if blocked {
+            health.set_not_serving::<MessageServiceServer<Api>>().await;
+        } else {
+            health.set_serving::<MessageServiceServer<Api>>().await;
+        }
+        if condition.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Serves until `stop` turns true, then lets calls under way end.
 pub async fn serve(
     listener: UnixListener,
@@ -36,13 +53,20 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<MessageServiceServer<Api>>().await;
+    let condition = api.agent.health().watch();
     let reflect = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut stopping = stop.clone();
+    let mut ending = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tell(health, condition) => {}
+            _ = ending.wait_for(|stop| *stop) => {}
+        }
+    });
     let server = Server::builder()
         .timeout(CALL)
         .max_concurrent_streams(Some(MAX_STREAMS))

@@ -14,6 +14,11 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// Not ready yet, and why.
+pub fn waits(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
 /// Settings are being read again.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {

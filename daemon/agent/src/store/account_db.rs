@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
-use super::{StoreError, Writer, events, sqlite, tokenizer};
+use super::{Health, StoreError, Writer, copy, events, sqlite, tokenizer};
 use crate::platform::{ensure_private_file, sync_parent, write_private_file};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
@@ -58,6 +58,7 @@ pub struct AccountDb {
     writer_task: Mutex<Option<JoinHandle<()>>>,
     committed: watch::Receiver<u64>,
     meta: RwLock<Arc<Meta>>,
+    health: Arc<Health>,
 }
 
 impl AccountDb {
@@ -88,11 +89,24 @@ impl AccountDb {
         Ok(())
     }
 
-    /// Opens a database for use. It must belong to `network`. `stop` ends the writer.
+    /// As [`AccountDb::open_watched`], for a database whose condition nobody else follows.
     pub async fn open(
         path: &Path,
         key: &DatabaseKey,
         network: &str,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, StoreError> {
+        let health = Arc::new(Health::new(path.parent().unwrap_or(Path::new("."))));
+        Self::open_watched(path, key, network, health, stop).await
+    }
+
+    /// Opens a database for use. It must belong to `network`. What is met while it is in use is noted in `health`.
+    /// `stop` ends the writer.
+    pub async fn open_watched(
+        path: &Path,
+        key: &DatabaseKey,
+        network: &str,
+        health: Arc<Health>,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, StoreError> {
         let mut connection = connect(path, key).await?;
@@ -101,24 +115,46 @@ impl AccountDb {
         if meta.network != network {
             return Err(StoreError::OtherNetwork(meta.network));
         }
+        let examined = Arc::clone(&health);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
             .after_connect(|connection, _| Box::pin(set_up(connection)))
+            .after_release(move |connection, _| {
+                let health = Arc::clone(&examined);
+                Box::pin(async move { Ok(health.examine(connection).await) })
+            })
             .connect_lazy_with(
                 options(path, key)
                     .pragma("query_only", "ON")
                     .pragma("cache_size", READER_CACHE),
             );
         let (committed_sender, committed) = watch::channel(0);
-        let (writer, writer_task) = Writer::spawn(connection, committed_sender, stop);
+        let again = (path.to_owned(), key.clone());
+        let connect = Box::new(move || -> BoxFuture<'static, _> {
+            let (path, key) = again.clone();
+            Box::pin(async move { connect(&path, &key).await })
+        });
+        let (writer, writer_task) = Writer::spawn(
+            connection,
+            connect,
+            Arc::clone(&health),
+            committed_sender,
+            stop,
+        );
         Ok(Self {
             readers,
             writer,
             writer_task: Mutex::new(Some(writer_task)),
             committed,
             meta: RwLock::new(Arc::new(meta)),
+            health,
         })
+    }
+
+    /// How it and the place where it lies stand.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// Connections that only read.
@@ -178,19 +214,23 @@ impl AccountDb {
     }
 
     /// Waits for the writer to end (its `stop` must have been set) and closes the readers, each with a deadline:
-    /// closing a pool waits for as long as a connection is in use.
-    pub async fn close(&self, deadline: Duration) {
+    /// closing a pool waits for as long as a connection is in use. True when everything is closed.
+    pub async fn close(&self, deadline: Duration) -> bool {
+        let mut clean = true;
         if let Some(task) = self.writer_task.lock().await.take()
             && tokio::time::timeout(deadline, task).await.is_err()
         {
             tracing::warn!("the writer did not end in time");
+            clean = false;
         }
         if tokio::time::timeout(deadline, self.readers.close())
             .await
             .is_err()
         {
             tracing::warn!("a reader was still busy at the end");
+            clean = false;
         }
+        clean
     }
 }
 
@@ -233,14 +273,47 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 7] = [
     ),
 ];
 
-/// Boxed, because the compiler cannot see that the plain future is `Send`.
+/// Brings the schema up to date, as a whole or not at all: a script that fails leaves the database as it was.
 fn migrate(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<(), StoreError>> {
+    run_scripts(connection, &MIGRATIONS)
+}
+
+/// Boxed, because the compiler cannot see that the plain future is `Send`.
+pub(super) fn run_scripts<'c>(
+    connection: &'c mut SqliteConnection,
+    scripts: &'c [(i64, &'static str, &'static str)],
+) -> BoxFuture<'c, Result<(), StoreError>> {
     Box::pin(async move {
-        migrator(&MIGRATIONS)
-            .run_direct(None, connection, false)
-            .await?;
+        let mut all = connection.begin().await?;
+        migrator(scripts).run_direct(None, &mut *all, false).await?;
+        all.commit().await?;
         Ok(())
     })
+}
+
+/// Version of the schema that a database has; 0 for an empty one.
+pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let known: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if known == 0 {
+        return Ok(0);
+    }
+    let version: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await?;
+    Ok(version.unwrap_or(0))
+}
+
+/// Whether opening the database would change its schema.
+pub async fn needs_migration(path: &Path, key: &DatabaseKey) -> Result<bool, StoreError> {
+    let mut connection = connect(path, key).await?;
+    let version = version(&mut connection).await;
+    drop(connection.close().await);
+    let newest = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
+    let version = version?;
+    Ok(version > 0 && version < newest)
 }
 
 /// Options with the key in them. Never formatted, logged or kept: `Debug` of this type prints the key.
@@ -253,10 +326,17 @@ fn options(path: &Path, key: &DatabaseKey) -> SqliteConnectOptions {
 }
 
 /// Connects to write.
-async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, StoreError> {
+pub(super) async fn connect(
+    path: &Path,
+    key: &DatabaseKey,
+) -> Result<SqliteConnection, StoreError> {
     let options = options(path, key)
         .pragma("cache_size", WRITER_CACHE)
         .pragma("wal_autocheckpoint", CHECKPOINT);
+    open_connection(options).await
+}
+
+async fn open_connection(options: SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
     let connected = options.connect().await;
     let mut connection = connected.map_err(|error| match error {
         // SQLITE_NOTADB is what a wrong key looks like.
@@ -267,6 +347,14 @@ async fn connect(path: &Path, key: &DatabaseKey) -> Result<SqliteConnection, Sto
     })?;
     set_up(&mut connection).await?;
     Ok(connection)
+}
+
+/// Connects to read the whole of it, beside the others.
+pub(super) async fn connect_to_read(
+    path: &Path,
+    key: &DatabaseKey,
+) -> Result<SqliteConnection, StoreError> {
+    open_connection(options(path, key).pragma("query_only", "ON")).await
 }
 
 /// What every connection needs before it is used.
@@ -344,19 +432,21 @@ fn sealing_cipher(seed: &AccountSeed) -> Option<XChaCha20Poly1305> {
 
 /// Removes every file of an account that was never finished or is to be gone.
 pub fn remove_files(path: &Path) -> std::io::Result<()> {
-    let mut names = vec![path.to_owned(), sealed_key_path(path)];
-    for suffix in ["-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        names.push(name.into());
-    }
-    for name in names {
-        match fs::remove_file(name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
+    let names = [
+        path.to_owned(),
+        sealed_key_path(path),
+        wal_path(path),
+        // Of earlier versions.
+        copy::with_suffix(path, "-shm"),
+    ];
+    names.iter().try_for_each(|name| copy::remove(name))?;
+    copy::end_all(path)?;
     sync_parent(path)
+}
+
+/// Where the write-ahead log of a database lies.
+pub fn wal_path(database: &Path) -> PathBuf {
+    copy::with_suffix(database, "-wal")
 }
 
 /// Shared by everything that serves the account.

@@ -58,10 +58,19 @@ impl DaemonDb {
                 "vaults",
                 include_str!("../../migrations/daemon/0002_vaults.sql"),
             ),
+            (
+                3,
+                "storage",
+                include_str!("../../migrations/daemon/0003_storage.sql"),
+            ),
         ])
         .run(&pool)
         .await?;
         Ok(Self { pool })
+    }
+
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     /// The account that can be used.

@@ -3,13 +3,19 @@
 //! What waits is put into one transaction, a savepoint each, so that many small writes share one flush to disk; each
 //! caller gets its own outcome after the commit. Calls of frontends go before units from the network. A caller that
 //! goes away cannot cancel a write half-way. Queues are bounded: a full one makes callers wait.
+//!
+//! When the disk is full, cannot be written or gives back a damaged page, the whole group is taken back and every caller
+//! is told that reason. After a damaged page the writer connects anew: SQLCipher's connection is of no more use then.
 //! Facts: design.md "The writer".
+
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StoreError;
+use super::health::{self, Health, Trouble};
 
 /// Calls that may wait; more callers wait for a place.
 const CALL_QUEUE: usize = 256;
@@ -28,7 +34,8 @@ pub struct Writer {
 /// A write on its way: runs once, answers once.
 trait Job: Send {
     fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool>;
-    fn finish(self: Box<Self>, committed: bool);
+    /// Answers; `Err`: it is not on disk, because of this or because of its own failure.
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Write<T, E, F> {
@@ -55,11 +62,14 @@ where
         })
     }
 
-    fn finish(self: Box<Self>, committed: bool) {
-        let outcome = match self.outcome {
-            Some(Ok(value)) if committed => Ok(value),
-            Some(Err(error)) => Err(error),
-            _ => Err(StoreError::NotCommitted.into()),
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let outcome = match (self.outcome, committed) {
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(StoreError::NotCommitted.into()),
+            // What went wrong with the disk says more than what it made of this write.
+            (_, Err(error)) if error.trouble().is_some() => Err(error.into()),
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(error.into()),
         };
         // Nobody listening any more is fine: the write stands.
         drop(self.answer.send(outcome));
@@ -67,16 +77,23 @@ where
 }
 
 impl Writer {
-    /// Starts the task. `committed` counts up after every commit. The task ends when all handles are gone or
+    /// Starts the task. `connect` makes another connection like this one. `committed` counts up after every commit. The task ends when all handles are gone or
     /// `stop` turns true; what was accepted by then is still written.
     pub fn spawn(
         connection: SqliteConnection,
+        connect: Connect,
+        health: Arc<Health>,
         committed: watch::Sender<u64>,
         stop: watch::Receiver<bool>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (calls, call_queue) = mpsc::channel(CALL_QUEUE);
         let (units, unit_queue) = mpsc::channel(UNIT_QUEUE);
-        let task = tokio::spawn(run(connection, call_queue, unit_queue, committed, stop));
+        let write = Connection {
+            connection,
+            connect,
+            health,
+        };
+        let task = tokio::spawn(run(write, call_queue, unit_queue, committed, stop));
         (Self { calls, units }, task)
     }
 
@@ -129,8 +146,19 @@ where
     outcome.await.map_err(|_| StoreError::Closed)?
 }
 
+/// Makes a connection that writes.
+pub type Connect =
+    Box<dyn Fn() -> BoxFuture<'static, Result<SqliteConnection, StoreError>> + Send + Sync>;
+
+/// What the task writes with.
+struct Connection {
+    connection: SqliteConnection,
+    connect: Connect,
+    health: Arc<Health>,
+}
+
 async fn run(
-    mut connection: SqliteConnection,
+    mut write: Connection,
     mut calls: mpsc::Receiver<Box<dyn Job>>,
     mut units: mpsc::Receiver<Box<dyn Job>>,
     committed: watch::Sender<u64>,
@@ -161,58 +189,103 @@ async fn run(
                 Err(_) => break,
             }
         }
-        if commit(&mut connection, group).await {
+        if write.commit(group).await {
             committed.send_modify(|count| *count += 1);
         }
     }
-    if let Err(error) = connection.close().await {
+    if let Err(error) = write.connection.close().await {
         tracing::warn!(%error, "the account database did not close cleanly");
     }
 }
 
-/// Runs a group in one transaction and answers every member. True when something was committed.
-async fn commit(connection: &mut SqliteConnection, mut group: Vec<Box<dyn Job>>) -> bool {
-    let committed = match transaction(connection, &mut group).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(%error, "a group of writes was not committed");
-            // Nothing to roll back is the usual cause of an error here.
-            drop(sqlx::query("ROLLBACK").execute(&mut *connection).await);
-            false
+impl Connection {
+    /// Runs a group in one transaction and answers every member. True when something was committed.
+    async fn commit(&mut self, mut group: Vec<Box<dyn Job>>) -> bool {
+        let failure = match self.transaction(&mut group).await {
+            Ok(()) => None,
+            Err(failure) => {
+                // Nothing to roll back is the usual cause of an error here.
+                drop(sqlx::query("ROLLBACK").execute(&mut self.connection).await);
+                if matches!(failure, Failure::Trouble(Trouble::Damaged)) {
+                    self.connect_anew().await;
+                }
+                Some(failure)
+            }
+        };
+        for job in group {
+            job.finish(match failure {
+                None => Ok(()),
+                Some(Failure::Trouble(trouble)) => Err(trouble.into()),
+                Some(Failure::Other) => Err(StoreError::NotCommitted),
+            });
         }
-    };
-    group.into_iter().for_each(|job| job.finish(committed));
-    committed
+        failure.is_none()
+    }
+
+    async fn transaction(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        self.run("BEGIN IMMEDIATE").await?;
+        if let [alone] = group {
+            // The transaction itself can take it back; a savepoint would copy every page first.
+            if alone.run(&mut self.connection).await {
+                return self.run("COMMIT").await;
+            }
+            return match self.last_trouble().await {
+                Some(trouble) => Err(Failure::Trouble(trouble)),
+                None => self.run("ROLLBACK").await,
+            };
+        }
+        for job in group {
+            self.run("SAVEPOINT job").await?;
+            if !job.run(&mut self.connection).await {
+                if let Some(trouble) = self.last_trouble().await {
+                    return Err(Failure::Trouble(trouble));
+                }
+                self.run("ROLLBACK TO job").await?;
+            }
+            self.run("RELEASE job").await?;
+        }
+        self.run("COMMIT").await
+    }
+
+    async fn run(&mut self, sql: &'static str) -> Result<(), Failure> {
+        let outcome = sqlx::query(sql).execute(&mut self.connection).await;
+        let Err(error) = outcome else { return Ok(()) };
+        let trouble = match health::code(&error) {
+            Some(code) => self.health.judge(code).await,
+            None => None,
+        };
+        // Trouble is told once, by `Health`: a full disk does not fill the log.
+        match trouble {
+            Some(trouble) => Err(Failure::Trouble(trouble)),
+            None => {
+                tracing::error!(%error, "a group of writes was not committed");
+                Err(Failure::Other)
+            }
+        }
+    }
+
+    /// What the statement that failed last says about the data.
+    async fn last_trouble(&mut self) -> Option<Trouble> {
+        let last = self.connection.lock_handle().await.ok()?.last_error()?;
+        let code = health::code(&sqlx::Error::from(last))?;
+        self.health.judge(code).await
+    }
+
+    async fn connect_anew(&mut self) {
+        match (self.connect)().await {
+            Ok(fresh) => {
+                let broken = std::mem::replace(&mut self.connection, fresh);
+                // It cannot close cleanly any more.
+                drop(broken.close_hard().await);
+            }
+            Err(error) => tracing::error!(%error, "the database does not open any more"),
+        }
+    }
 }
 
-async fn transaction(
-    connection: &mut SqliteConnection,
-    group: &mut [Box<dyn Job>],
-) -> Result<(), sqlx::Error> {
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut *connection)
-        .await?;
-    if let [alone] = group {
-        // The transaction itself can take it back; a savepoint would copy every page first.
-        let end = if alone.run(&mut *connection).await {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
-        };
-        sqlx::query(end).execute(&mut *connection).await?;
-        return Ok(());
-    }
-    for job in group {
-        sqlx::query("SAVEPOINT job")
-            .execute(&mut *connection)
-            .await?;
-        if !job.run(&mut *connection).await {
-            sqlx::query("ROLLBACK TO job")
-                .execute(&mut *connection)
-                .await?;
-        }
-        sqlx::query("RELEASE job").execute(&mut *connection).await?;
-    }
-    sqlx::query("COMMIT").execute(&mut *connection).await?;
-    Ok(())
+/// Why a group is not on disk.
+#[derive(Clone, Copy)]
+enum Failure {
+    Trouble(Trouble),
+    Other,
 }

@@ -24,6 +24,7 @@ pub async fn run(context: Context) {
     loop {
         let pause = match round(&context).await {
             Ok(pause) => pause,
+            Err(error) if error.trouble().is_some() => Duration::from_secs(5),
             Err(error) => {
                 tracing::warn!(%error, "deletions in the own swarm could not be worked off");
                 Duration::from_secs(5)

@@ -75,9 +75,17 @@ pub async fn run(context: Context) {
             }
         };
         if pause.is_zero() {
-            if let Err(error) = sweep(&context).await {
-                tracing::warn!(%error, "messages past their deadline could not be removed");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            match sweep(&context).await {
+                Ok(()) => {}
+                // Reads leave out what has passed its deadline meanwhile.
+                Err(error) if error.trouble().is_some() => tokio::select! {
+                    () = context.stopped() => break,
+                    () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "messages past their deadline could not be removed");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
             }
             continue;
         }

@@ -51,8 +51,17 @@ pub async fn run(context: Context) {
     let beat = context.progress.beats.register(TASK, TURN);
     loop {
         beat.turn();
+        if context.db.health().blocked().is_some() {
+            // What became of an attempt could not be written down.
+            tokio::select! {
+                () = context.stopped() => break,
+                () = context.db.health().writable() => {}
+                () = beat.idle() => continue,
+            }
+        }
         let pause = match round(&context).await {
             Ok(pause) => pause,
+            Err(error) if error.trouble().is_some() => Duration::from_secs(1),
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be worked");
                 Duration::from_secs(5)

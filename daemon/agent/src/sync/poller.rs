@@ -98,6 +98,8 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
             biased;
             () = context.stopped() => break,
             Some(request) = queue.recv() => asked.push(request),
+            // Nothing is fetched that could not be kept; the cursors stay where they are.
+            () = until_writable(&context), if context.db.health().blocked().is_some() => {}
             () = std::future::ready(()), if std::mem::take(&mut first) => {}
             () = tokio::time::sleep(pause(&context)) => {}
             // A path that has just come up is worth a poll.
@@ -113,10 +115,13 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
         }
         polls = polls.wrapping_add(1);
         let second = polls.is_multiple_of(SECOND_EVERY);
-        let outcome = tokio::select! {
-            biased;
-            () = context.stopped() => break,
-            outcome = poll(&context, second) => outcome,
+        let outcome = match context.db.health().blocked() {
+            Some(trouble) => Err(StoreError::from(trouble).into()),
+            None => tokio::select! {
+                biased;
+                () = context.stopped() => break,
+                outcome = poll(&context, second) => outcome,
+            },
         };
         let outcome = outcome.map_err(|error| {
             tracing::debug!(%error, "a poll failed");
@@ -127,6 +132,11 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
             drop(request.send(outcome.clone()));
         }
     }
+}
+
+/// Resolves once what is fetched can be kept.
+async fn until_writable(context: &Context) {
+    context.db.health().writable().await;
 }
 
 /// Time until the next poll.

@@ -4,6 +4,7 @@
 mod actions;
 mod calls;
 mod common;
+mod copies;
 mod events;
 mod expiry;
 mod invite;

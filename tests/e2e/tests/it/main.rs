@@ -28,5 +28,6 @@ mod restore;
 mod search;
 mod sigkill;
 mod start;
+mod storage;
 mod subscriber;
 mod vault;

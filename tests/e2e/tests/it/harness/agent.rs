@@ -161,14 +161,27 @@ impl Agent {
 
     /// Starts it and waits until it answers.
     pub async fn up(&mut self) {
+        self.begin();
+        self.until_up().await;
+    }
+
+    /// Starts it.
+    pub fn begin(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let mut command = self.command();
         if let Some(filter) = &self.log_filter {
             command.env("RUST_LOG", filter);
         }
         let name = format!("agent {}", self.name);
-        let mut process = Process::spawn(&name, command, Stdio::null(), &self.log());
+        let process = Process::spawn(&name, command, Stdio::null(), &self.log());
+        self.process = Some(process);
+    }
+
+    /// Waits until it answers.
+    pub async fn until_up(&mut self) {
+        let name = format!("agent {}", self.name);
         let socket = self.socket();
+        let process = self.process.as_mut().expect("runs");
         let client = until("the agent answers", async || {
             assert_eq!(process.ended(), None, "{name} ended");
             let client = Client::builder().socket(&socket).connect().await.ok()?;
@@ -177,7 +190,6 @@ impl Agent {
             Some(client)
         })
         .await;
-        self.process = Some(process);
         self.client = Some(client);
     }
 

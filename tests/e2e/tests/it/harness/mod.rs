@@ -3,6 +3,7 @@
 mod agent;
 #[cfg(target_os = "linux")]
 mod clock;
+mod disk;
 mod localnet;
 mod process;
 mod rng;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 pub use agent::{Agent, PASSPHRASE};
+pub use disk::{Disk, Kind as DiskKind};
 pub use localnet::{Localnet, Setup};
 pub use process::{Output, ctl, run};
 pub use rng::Rng;
