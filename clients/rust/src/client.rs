@@ -231,6 +231,8 @@ calls! {
     get_settings: settings, GetSettingsRequest => GetSettingsResponse, call;
     /// `SettingsService.UpdateSettings`
     update_settings: settings, UpdateSettingsRequest => UpdateSettingsResponse, call;
+    /// `DaemonService.GetHealth`
+    get_health: daemon, GetHealthRequest => GetHealthResponse, call;
     /// `DaemonService.GetInfo`
     get_info: daemon, GetInfoRequest => GetInfoResponse, call;
     /// `DaemonService.Shutdown`

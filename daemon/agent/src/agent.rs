@@ -240,6 +240,11 @@ impl Agent {
         }
     }
 
+    /// Where everything is kept.
+    pub fn state_dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// When it started, ms.
     pub fn started_ms(&self) -> i64 {
         self.started_ms

@@ -15,6 +15,7 @@ pub mod configured;
 pub mod convert;
 pub mod disturbance;
 pub mod events;
+pub mod health;
 pub mod notify;
 pub mod platform;
 pub mod random;

@@ -14,8 +14,8 @@ use sessiond_client::{
     Client, socket,
     v1::{
         Account, AccountWarningKind, ConnectionState, DaemonState, DatabaseCheck,
-        GetAccountRequest, GetInfoRequest, GetInfoResponse, GetNetworkStatusRequest,
-        GetNetworkStatusResponse,
+        GetAccountRequest, GetHealthRequest, GetHealthResponse, GetInfoRequest, GetInfoResponse,
+        GetNetworkStatusRequest, GetNetworkStatusResponse, HealthCheck, HealthState,
     },
 };
 use sessiond_config::Key;
@@ -117,11 +117,12 @@ pub async fn doctor(context: &mut Context) -> Result<(), Failure> {
 }
 
 /// Every check, in the order in which they depend on each other.
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "configuration",
     "socket",
     "permissions",
     "agent",
+    "tasks",
     "version",
     "disk",
     "storage",
@@ -160,6 +161,9 @@ async fn examine(context: &mut Context, findings: &mut Vec<Finding>) -> Result<(
         "agent",
         format!("answers, process {}", info.pid),
     ));
+    let health = client.get_health(GetHealthRequest::default()).await;
+    let health = health.map_err(|error| Finding::from_failure("tasks", &error.into()))?;
+    findings.push(tasks(&health));
     findings.push(versions(&info));
     findings.push(storage(&info));
     let account = account(&info);
@@ -179,7 +183,7 @@ async fn examine(context: &mut Context, findings: &mut Vec<Finding>) -> Result<(
     findings.push(clock(&status));
     if usable {
         findings.push(last_poll(&status, SystemTime::now()));
-        findings.push(outbox(&status));
+        findings.push(outbox(&status, &health, &context.clock));
     }
     Ok(())
 }
@@ -403,7 +407,28 @@ fn last_poll(status: &GetNetworkStatusResponse, now: SystemTime) -> Finding {
     }
 }
 
-fn outbox(status: &GetNetworkStatusResponse) -> Finding {
+/// Whether all the agent's tasks turn their loops.
+fn tasks(health: &GetHealthResponse) -> Finding {
+    match health.checks.iter().find(|check| check.name == "tasks") {
+        Some(check) if check.state() == HealthState::Failed => {
+            Finding::new("tasks", State::Failed(FAILED), check.detail.clone()).advise(
+                "restart the agent, as with `systemctl --user restart sessiond`; nothing that it accepted is lost",
+            )
+        }
+        _ => Finding::ok("tasks", "all at work"),
+    }
+}
+
+fn outbox(status: &GetNetworkStatusResponse, health: &GetHealthResponse, clock: &Clock) -> Finding {
+    let late =
+        |check: &&HealthCheck| check.name == "sending" && check.state() == HealthState::Failed;
+    if let Some(check) = health.checks.iter().find(late) {
+        let since = clock.date_time(check.since_time.as_ref());
+        let detail = format!("{} wait, the oldest since {since}", status.outbox_count);
+        return Finding::new("outbox", State::Failed(FAILED), detail).advise(
+            "see whether the network works (above), and `sessionctl explain` for a message that does not leave",
+        );
+    }
     match status.outbox_count {
         0 => Finding::ok("outbox", "nothing waits"),
         count if status.state() == ConnectionState::Connected => {
@@ -525,9 +550,22 @@ mod tests {
             state: ConnectionState::Connected.into(),
             ..Default::default()
         };
-        assert_eq!(outbox(&status).state, State::Ok);
+        let mut health = GetHealthResponse::default();
+        let clock = Clock::new(jiff::tz::TimeZone::UTC);
+        let state = |status: &_, health: &_| outbox(status, health, &clock).state;
+        assert_eq!(state(&status, &health), State::Ok);
         status.state = ConnectionState::Disconnected.into();
-        assert_eq!(outbox(&status).state, State::Warning);
+        assert_eq!(state(&status, &health), State::Warning);
+        assert_eq!(tasks(&health).state, State::Ok);
+        for name in ["sending", "tasks"] {
+            health.checks.push(HealthCheck {
+                name: name.to_owned(),
+                state: HealthState::Failed.into(),
+                ..Default::default()
+            });
+        }
+        assert_eq!(state(&status, &health), State::Failed(FAILED));
+        assert_eq!(tasks(&health).state, State::Failed(FAILED));
         assert_eq!(network(&status).state, State::Failed(FAILED));
     }
 }

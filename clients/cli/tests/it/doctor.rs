@@ -35,7 +35,7 @@ fn every_check_is_made_and_a_healthy_agent_passes() {
     // The fake polled in 2023: that is for the check to find.
     let (code, found) = doctor(&stage);
     assert_eq!(code, Some(1));
-    assert_eq!(found.len(), 13, "{found:?}");
+    assert_eq!(found.len(), 14, "{found:?}");
     for (check, state) in &found {
         let wanted = if check == "last poll" { "FAILED" } else { "OK" };
         assert_eq!(state, wanted, "{check}: {found:?}");

@@ -856,6 +856,9 @@ impl daemon_service_server::DaemonService for Fake {
             storage: self.change(|w| w.storage.clone()),
         }))
     }
+    async fn get_health(&self, _: Request<GetHealthRequest>) -> Answer<GetHealthResponse> {
+        Ok(Response::new(GetHealthResponse::default()))
+    }
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
         self.change(|w| w.shut_down = true);
         Ok(Response::new(ShutdownResponse {}))

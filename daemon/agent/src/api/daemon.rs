@@ -5,8 +5,9 @@ use sessiond_proto::v1::{self, DaemonState, DatabaseCheck};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::error::from_agent;
+use super::error::{from_agent, from_store};
 use crate::agent::State;
+use crate::health::{self, Level};
 use crate::store::health::{Check, Condition};
 use crate::time::timestamp;
 
@@ -39,6 +40,24 @@ fn storage(condition: &Condition) -> v1::StorageStatus {
     }
 }
 
+fn level(level: Level) -> v1::HealthState {
+    match level {
+        Level::Ok => v1::HealthState::Ok,
+        Level::Warning => v1::HealthState::Warning,
+        Level::Failed => v1::HealthState::Failed,
+    }
+}
+
+fn check(check: health::Check) -> v1::HealthCheck {
+    v1::HealthCheck {
+        name: check.subject.name().to_owned(),
+        state: level(check.level).into(),
+        reason: check.reason.to_owned(),
+        detail: check.detail,
+        since_time: check.since_ms.and_then(timestamp),
+    }
+}
+
 #[tonic::async_trait]
 impl DaemonService for Api {
     async fn get_info(
@@ -68,6 +87,21 @@ impl DaemonService for Api {
             info.locked_warning = locked.warning(self.agent.now_ms()).to_owned();
         }
         Ok(Response::new(info))
+    }
+
+    async fn get_health(
+        &self,
+        _request: Request<v1::GetHealthRequest>,
+    ) -> Result<Response<v1::GetHealthResponse>, Status> {
+        let health = health::examine(&self.agent).await.map_err(from_store)?;
+        Ok(Response::new(v1::GetHealthResponse {
+            state: level(health.level()).into(),
+            last_poll_time: health.last_poll_ms.and_then(timestamp),
+            outbox_count: u32::try_from(health.outbox_count).unwrap_or(u32::MAX),
+            outbox_oldest_time: health.outbox_oldest_ms.and_then(timestamp),
+            disk_free_bytes: health.disk_free.unwrap_or(0),
+            checks: health.checks.into_iter().map(check).collect(),
+        }))
     }
 
     async fn shutdown(

@@ -9,6 +9,7 @@ mod daemon;
 mod error;
 mod event;
 mod focus;
+mod health;
 mod message;
 mod network;
 pub mod page;

@@ -3,6 +3,7 @@
 //! Only the owner gets in (design.md promise 5): the socket is private ([`crate::platform::listener`]), and every peer's
 //! uid is checked. Connections, streams, sizes and deadlines are bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sessiond_proto::FILE_DESCRIPTOR_SET;
@@ -16,11 +17,11 @@ use sessiond_proto::v1::{
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tonic::transport::Server;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_server::HealthServer;
 
 use super::Api;
+use super::health::HealthApi;
 use super::peer::peers;
-use crate::store::health::Condition;
 
 /// Largest request.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -31,42 +32,19 @@ const CALL: Duration = Duration::from_secs(120);
 /// Longest a stop waits for calls under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Tells by grpc.health.v1 whether messages can be accepted and received: not while nothing can be stored.
-async fn tell(health: HealthReporter, mut condition: watch::Receiver<Condition>) {
-    loop {
-        let blocked = condition.borrow_and_update().blocked.is_some();
-        if blocked {
-            health.set_not_serving::<MessageServiceServer<Api>>().await;
-        } else {
-            health.set_serving::<MessageServiceServer<Api>>().await;
-        }
-        if condition.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Serves until `stop` turns true, then lets calls under way end.
 pub async fn serve(
     listener: UnixListener,
     api: Api,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let condition = api.agent.health().watch();
+    let health = HealthApi::new(Arc::clone(&api.agent), stop.clone());
     let reflect = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut stopping = stop.clone();
-    let mut ending = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = tell(health, condition) => {}
-            _ = ending.wait_for(|stop| *stop) => {}
-        }
-    });
     let server = Server::builder()
         .timeout(CALL)
         .max_concurrent_streams(Some(MAX_STREAMS))
@@ -83,7 +61,7 @@ pub async fn serve(
         .add_service(FocusServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(SettingsServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST))
         .add_service(DaemonServiceServer::new(api).max_decoding_message_size(MAX_REQUEST))
-        .add_service(health_service)
+        .add_service(HealthServer::new(health).max_decoding_message_size(MAX_REQUEST))
         .add_service(reflect().build_v1()?)
         .add_service(reflect().build_v1alpha()?)
         .serve_with_incoming_shutdown(peers(listener), async move {

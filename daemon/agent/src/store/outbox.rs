@@ -99,6 +99,15 @@ pub async fn count(connection: &mut SqliteConnection) -> Result<i64, StoreError>
         .await?)
 }
 
+/// When the oldest item that waits was accepted, ms.
+pub async fn oldest_ms(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT created_ms FROM outbox WHERE id = (SELECT min(id) FROM outbox)")
+            .fetch_optional(connection)
+            .await?,
+    )
+}
+
 /// An item that is not sealed yet.
 pub struct Unsealed {
     /// Number of the item.

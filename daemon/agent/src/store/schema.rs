@@ -131,6 +131,7 @@ pub(crate) mod tests {
             "SELECT max(seq) FROM event WHERE created_ms < 5",
             "SELECT hash FROM tombstone WHERE place = (SELECT id FROM place WHERE swarm = 'a' AND namespace = 0) AND hash IN ('x')",
             "SELECT hash FROM swarm_cursor WHERE swarm = 'a' AND namespace = 0 AND expires_ms > 1",
+            "SELECT created_ms FROM outbox WHERE id = (SELECT min(id) FROM outbox)",
             "SELECT min(next_attempt_ms) FROM outbox WHERE follows IS NULL",
             "SELECT 1 FROM outbox WHERE conversation = 1 AND owner = 'a' AND id < 5 AND follows IS NULL
              AND next_attempt_ms > 5",

@@ -4,14 +4,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use sessiond_client::Client;
+use sessiond_client::{Client, v1};
+use tonic::Response;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::harness::{Agent, Localnet, run};
+use crate::harness::{Agent, Localnet, run, until};
 
 /// What every Linux system calls nobody.
 const NOBODY: &str = "65534";
@@ -39,12 +41,110 @@ async fn health() {
     let net = Localnet::start().await;
     let agent = Agent::start(&net, "a").await;
     let mut client = HealthClient::new(channel(&agent).await);
-    for service in ["", "sessiond.v1.MessageService"] {
+    let mut status = async |service: &str| {
         let request = HealthCheckRequest {
             service: service.to_owned(),
         };
-        let HealthCheckResponse { status } = client.check(request).await.unwrap().into_inner();
-        assert_eq!(status, i32::from(ServingStatus::Serving), "{service:?}");
+        let answer = client.check(request).await;
+        answer.map(|answer: Response<HealthCheckResponse>| answer.into_inner().status())
+    };
+    // Without an account it is well, and messages are not served yet.
+    for service in [
+        "",
+        "sessiond.tasks",
+        "sessiond.disk",
+        "sessiond.v1.AccountService",
+    ] {
+        assert_eq!(
+            status(service).await.unwrap(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
+    }
+    let messages = "sessiond.v1.MessageService";
+    assert_eq!(status(messages).await.unwrap(), ServingStatus::NotServing);
+    let unknown = status("sessiond.nonsense").await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    agent.create("a").await;
+    for service in [
+        "",
+        messages,
+        "sessiond.vault",
+        "sessiond.receiving",
+        "sessiond.sending",
+    ] {
+        assert_eq!(
+            status(service).await.unwrap(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
+    }
+}
+
+/// A watch tells a change without being asked again, and a name that means nothing as such.
+#[tokio::test]
+async fn a_watch_tells_of_changes() {
+    let net = Localnet::start().await;
+    let agent = Agent::start(&net, "a").await;
+    let mut client = HealthClient::new(channel(&agent).await);
+    let mut watch = async |service: &str| {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        client.watch(request).await.unwrap().into_inner()
+    };
+    let mut unknown = watch("sessiond.nonsense").await;
+    let mut messages = watch("sessiond.v1.MessageService").await;
+    let told = unknown.message().await.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::ServiceUnknown);
+    let told = messages.message().await.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    agent.create("a").await;
+    let change = tokio::time::timeout(Duration::from_secs(50), messages.message()).await;
+    let told = change.expect("a change that is not told").unwrap();
+    assert_eq!(told.unwrap().status(), ServingStatus::Serving);
+}
+
+/// The checks of a ready agent, and of one that is locked.
+#[tokio::test]
+async fn health_says_what_is_wrong() {
+    let net = Localnet::start().await;
+    let (agent, _) = Agent::with_account(&net, "a").await;
+    let examine = async || {
+        agent
+            .client()
+            .get_health(v1::GetHealthRequest {})
+            .await
+            .unwrap()
+    };
+    let health = examine().await;
+    let names: Vec<&str> = health.checks.iter().map(|check| &*check.name).collect();
+    assert_eq!(
+        names,
+        ["tasks", "disk", "storage", "vault", "receiving", "sending"]
+    );
+    assert!(health.disk_free_bytes > 0);
+    assert_ne!(health.state(), v1::HealthState::Failed, "{health:?}");
+    until("the own swarm to answer", async || {
+        let receiving = examine().await.checks.swap_remove(4);
+        let well = receiving.state() == v1::HealthState::Ok && receiving.since_time.is_some();
+        well.then_some(())
+    })
+    .await;
+
+    agent.client().lock_and_wait().await.unwrap();
+    let health = examine().await;
+    assert_eq!(health.state(), v1::HealthState::Failed);
+    let vault = &health.checks[3];
+    assert_eq!((&*vault.name, &*vault.reason), ("vault", "LOCKED_BY_USER"));
+    assert!(vault.since_time.is_some());
+    let mut client = HealthClient::new(channel(&agent).await);
+    for service in ["", "sessiond.vault", "sessiond.v1.EventService"] {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = client.check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::NotServing, "{service:?}");
     }
 }
 
