@@ -15,7 +15,7 @@ use crate::commands::{
     config::ConfigCommand,
     events::EventsArgs,
     focus::FocusCommand,
-    messages::{ConversationArgs, MessageArgs, MessagesArgs},
+    messages::{ConversationArgs, ConversationsArgs, MessageArgs, MessagesArgs},
     search::{ExplainArgs, SearchArgs},
     send::{InviteArgs, SendArgs},
     settings::SettingsCommand,
@@ -102,9 +102,9 @@ pub enum Command {
     Search(SearchArgs),
     /// Show the way of a message: sealed, stored, by whom, over which path, and what went wrong
     Explain(ExplainArgs),
-    /// List the conversations, the newest activity first
-    Conversations,
-    /// Show one conversation
+    /// List the conversations: pinned ones first, then the newest activity; hidden ones only when asked for
+    Conversations(ConversationsArgs),
+    /// Show one conversation, with everything that is set for it
     Conversation(ConversationArgs),
     /// Mark a conversation as read; tells the other side if receipts are on
     Read(ReadArgs),

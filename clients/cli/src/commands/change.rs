@@ -1,6 +1,8 @@
 //! `read`, `unread`, `accept`, `decline`, `block`, `unblock`, `delete`, `react`, `saved`, `retry`, `cancel`: what changes a conversation or a message
 //! that is there.
 
+use std::time::SystemTime;
+
 use clap::{Args, ValueEnum};
 use sessiond_client::v1::{
     AcceptConversationRequest, CancelMessageRequest, Conversation, DeclineConversationRequest,
@@ -16,7 +18,7 @@ use crate::{
     account_id::AccountId,
     context::Context,
     failure::Failure,
-    format::{chat, overview},
+    format::{chat, conversation},
 };
 
 /// Arguments of `read`.
@@ -223,6 +225,11 @@ pub(super) fn show(
     if context.json {
         return context.object("Conversation", &conversation);
     }
-    let text = overview::conversation(&conversation, &context.clock, context.full);
+    let text = conversation::conversation(
+        &conversation,
+        &context.clock,
+        SystemTime::now(),
+        context.full,
+    );
     context.print(&text)
 }

@@ -1,16 +1,19 @@
 //! `messages`, `message`, `conversations`, `conversation`
 
+use std::time::SystemTime;
+
 use clap::Args;
 use sessiond_client::v1::{
-    GetConversationRequest, GetMessageRequest, ListConversationsRequest, ListMessagesRequest,
-    get_conversation_request::Selector as One, list_messages_request::Conversation as Selector,
+    Conversation, GetConversationRequest, GetMessageRequest, ListConversationsRequest,
+    ListMessagesRequest, get_conversation_request::Selector as One,
+    list_messages_request::Conversation as Selector,
 };
 
 use crate::{
     account_id::AccountId,
     context::Context,
     failure::Failure,
-    format::{chat, event, overview, safe, table},
+    format::{chat, conversation, event, safe, table},
 };
 
 /// How much of a name and of a last message fits.
@@ -45,6 +48,45 @@ pub struct ConversationArgs {
     /// Account ID of the other side; the own one for notes to self
     #[arg(value_name = "ACCOUNT-ID")]
     pub with: AccountId,
+}
+
+/// Arguments of `conversations`. Several of them together mean those that are all of it.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct ConversationsArgs {
+    /// Hidden ones, too
+    #[arg(long, conflicts_with = "hidden")]
+    pub all: bool,
+    /// Only those with something unread, or marked as unread
+    #[arg(long)]
+    pub unread: bool,
+    /// Only people who wrote and wait to be accepted
+    #[arg(long)]
+    pub requests: bool,
+    /// Only pinned ones
+    #[arg(long)]
+    pub pinned: bool,
+    /// Only those with people who are blocked
+    #[arg(long)]
+    pub blocked: bool,
+    /// Only hidden ones
+    #[arg(long)]
+    pub hidden: bool,
+}
+
+impl ConversationsArgs {
+    fn is_plain(self) -> bool {
+        !(self.unread || self.requests || self.pinned || self.blocked || self.hidden)
+    }
+
+    fn wants(self, it: &Conversation) -> bool {
+        // Blocking hides as well when it declines: whoever looks for blocked people finds them all.
+        let shown = self.all || self.blocked || it.hidden == self.hidden;
+        shown
+            && (!self.unread || it.unread_count > 0 || it.marked_unread)
+            && (!self.requests || it.request)
+            && (!self.pinned || it.pin_priority > 0)
+            && (!self.blocked || it.blocked)
+    }
 }
 
 pub async fn messages(context: &mut Context, args: MessagesArgs) -> Result<(), Failure> {
@@ -105,47 +147,70 @@ pub async fn conversation(context: &mut Context, args: ConversationArgs) -> Resu
     if context.json {
         return context.object("Conversation", &conversation);
     }
-    let text = overview::conversation(&conversation, &context.clock, context.full);
+    let text = conversation::conversation(
+        &conversation,
+        &context.clock,
+        SystemTime::now(),
+        context.full,
+    );
     context.print(&text)
 }
 
-pub async fn conversations(context: &mut Context) -> Result<(), Failure> {
+pub async fn conversations(context: &mut Context, args: ConversationsArgs) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let mut rows = Vec::new();
+    let mut all: Vec<Conversation> = Vec::new();
     let mut request = ListConversationsRequest {
         page_size: 200,
         ..Default::default()
     };
     loop {
         let page = client.list_conversations(request.clone()).await?;
-        for conversation in &page.conversations {
-            if context.json {
-                context.object("Conversation", conversation)?;
-                continue;
-            }
-            let last = conversation.last_message.as_ref();
-            rows.push([
-                context
-                    .clock
-                    .date_time(conversation.last_activity_time.as_ref()),
-                conversation.unread_count.to_string(),
-                event::with(conversation, context.full),
-                safe::short(&conversation.display_name, NAME_LIMIT),
-                last.map(|m| chat::summary(m, TEXT_LIMIT))
-                    .unwrap_or_default(),
-            ]);
-        }
+        all.extend(page.conversations);
         if page.next_page_token.is_empty() || page.next_page_token == request.page_token {
             break;
         }
         request.page_token = page.next_page_token;
     }
-    if !context.json {
-        if rows.is_empty() {
-            context.progress("No conversations yet.");
-        }
-        let headings = ["LAST ACTIVITY", "UNREAD", "WITH", "NAME", "LAST MESSAGE"];
-        context.print(&table::table(headings, &rows))?;
+    let hidden = all.iter().filter(|it| it.hidden).count();
+    all.retain(|it| args.wants(it));
+    // The order of the others stays.
+    all.sort_by_key(|it| std::cmp::Reverse(it.pin_priority));
+    if context.json {
+        return all
+            .iter()
+            .try_for_each(|conversation| context.object("Conversation", conversation));
     }
-    Ok(())
+    if all.is_empty() {
+        context.progress(match (args.is_plain(), hidden) {
+            (false, _) => "None of that kind.",
+            (true, 0) => "No conversations yet.",
+            (true, _) => "None but hidden ones: sessionctl conversations --hidden",
+        });
+    }
+    let now = SystemTime::now();
+    let (clock, full) = (&context.clock, context.full);
+    let rows: Vec<_> = all
+        .iter()
+        .map(|it| {
+            let last = it.last_message.as_ref();
+            [
+                clock.date_time(it.last_activity_time.as_ref()),
+                conversation::unread(it),
+                conversation::marks(it, now),
+                event::with(it, full),
+                safe::short(conversation::name(it), NAME_LIMIT),
+                last.map(|m| chat::summary(m, TEXT_LIMIT))
+                    .unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let headings = [
+        "LAST ACTIVITY",
+        "UNREAD",
+        "STATE",
+        "WITH",
+        "NAME",
+        "LAST MESSAGE",
+    ];
+    context.print(&table::table(headings, &rows))
 }

@@ -58,7 +58,7 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Messages(args) => messages::messages(context, args).await,
         Command::Message(args) => messages::message(context, args).await,
         Command::Conversation(args) => messages::conversation(context, args).await,
-        Command::Conversations => messages::conversations(context).await,
+        Command::Conversations(args) => messages::conversations(context, args).await,
         Command::Search(args) => search::search(context, args).await,
         Command::Explain(args) => search::explain(context, args).await,
         Command::Read(args) => change::read(context, args).await,

@@ -3,6 +3,7 @@
 //! Styles are written in always; the terminal's stream takes them out where no colours belong.
 
 pub mod chat;
+pub mod conversation;
 pub mod event;
 pub mod found;
 pub mod id;

@@ -1,20 +1,16 @@
 //! How everything stands, as labelled lines.
 
 use sessiond_client::v1::{
-    Account, AccountState, AccountWarning, AccountWarningKind, ConnectionState, Conversation,
-    DaemonState, DatabaseCheck, GetInfoResponse, GetNetworkStatusResponse, StorageStatus,
+    Account, AccountState, AccountWarning, AccountWarningKind, ConnectionState, DaemonState,
+    DatabaseCheck, GetInfoResponse, GetNetworkStatusResponse, StorageStatus,
 };
 
 use super::{
-    chat, event,
     id::id,
     safe,
     style::{BAD, GOOD, HEADING, paint},
     time::{Clock, span},
 };
-
-/// How much of a last message is shown.
-const LAST_MESSAGE_LIMIT: usize = 60;
 
 /// The agent, its account and the network.
 #[must_use]
@@ -147,22 +143,6 @@ fn stored(storage: &StorageStatus, clock: &Clock) -> Vec<(&'static str, String)>
     lines
 }
 
-/// A conversation on its own.
-#[must_use]
-pub fn conversation(conversation: &Conversation, clock: &Clock, full: bool) -> String {
-    let mut lines = vec![("With", event::with(conversation, full))];
-    if !conversation.display_name.is_empty() {
-        lines.push(("Name", safe::line(&conversation.display_name)));
-    }
-    lines.push(("Unread", conversation.unread_count.to_string()));
-    let activity = clock.date_time(conversation.last_activity_time.as_ref());
-    lines.push(("Last activity", activity));
-    if let Some(message) = &conversation.last_message {
-        lines.push(("Last message", chat::summary(message, LAST_MESSAGE_LIMIT)));
-    }
-    labelled(&lines)
-}
-
 /// An account on its own; the ID is there to be copied, so it is always whole.
 #[must_use]
 pub fn account(account: &Account, clock: &Clock) -> String {
@@ -215,7 +195,8 @@ fn account_state(account: &Account) -> &'static str {
     }
 }
 
-fn labelled(lines: &[(&str, String)]) -> String {
+/// Labels and what stands behind them, lined up.
+pub(super) fn labelled(lines: &[(&str, String)]) -> String {
     let width = lines
         .iter()
         .map(|(label, _)| label.len())

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sessiond_client::v1::SendState;
+use sessiond_client::v1::{Conversation, OneToOne, SendState, conversation::Target};
 
 use crate::{
     fake::{BOB, ME, PHRASE},
@@ -253,7 +253,7 @@ fn conversations_and_messages() {
     let one = stage.run(&["conversation", BOB]).ok();
     assert!(
         one.starts_with(
-            "With           05bbbb…bbbb\nName           Bob\\x1b[31m\nUnread         2\n"
+            "With            05bbbb…bbbb\nName            Bob\\x1b[31m\nAccepted        on neither side\n"
         ),
         "{one}"
     );
@@ -264,15 +264,99 @@ fn conversations_and_messages() {
 
     let text = stage.run(&["conversations"]).ok();
     assert!(
-        text.starts_with("LAST ACTIVITY        UNREAD  WITH         NAME"),
+        text.starts_with("LAST ACTIVITY        UNREAD  STATE  WITH         NAME"),
         "{text}"
     );
     assert!(
-        text.contains("2       05bbbb…bbbb  Bob\\x1b[31m  second line\n"),
+        text.contains("2              05bbbb…bbbb  Bob\\x1b[31m  second line\n"),
         "{text}"
     );
     let all = stage.run(&["conversations", "--json"]).json_lines();
     assert_eq!(all[0]["oneToOne"]["accountId"], BOB);
+}
+
+/// Names in the list, in its order, in both forms of the output, which must agree.
+fn listed(stage: &Stage, args: &[&str]) -> Vec<String> {
+    let lines = stage.run(&[&["conversations", "--json"], args].concat());
+    let lines = lines.json_lines();
+    let name = |line: &Value| line["displayName"].as_str().unwrap().to_owned();
+    let names: Vec<String> = lines.iter().map(name).collect();
+    let shown = stage.run(&[&["conversations"], args].concat()).ok();
+    let places: Vec<usize> = names.iter().map(|name| shown.find(name).unwrap()).collect();
+    assert!(places.is_sorted(), "{shown}");
+    assert_eq!(
+        shown.lines().count(),
+        names.len() + usize::from(!names.is_empty())
+    );
+    names
+}
+
+#[test]
+fn conversations_are_picked_and_marked() {
+    let stage = Stage::new();
+    let with = |byte: &str, name: &str| Conversation {
+        id: name.into(),
+        display_name: name.into(),
+        target: Some(Target::OneToOne(OneToOne {
+            account_id: format!("05{}", byte.repeat(32)),
+        })),
+        ..Conversation::default()
+    };
+    stage.fake.change(|w| {
+        w.bob.pin_priority = 1;
+        w.others = vec![
+            Conversation {
+                request: true,
+                unread_count: 1,
+                ..with("c0", "Carol")
+            },
+            Conversation {
+                pin_priority: 5,
+                marked_unread: true,
+                ..with("d0", "Dave")
+            },
+            Conversation {
+                hidden: true,
+                ..with("e0", "Erin")
+            },
+            Conversation {
+                blocked: true,
+                hidden: true,
+                ..with("f0", "Frank")
+            },
+            with("a1", "Grace"),
+        ];
+    });
+    let bob = "Bob\u{1b}[31m".to_owned();
+    let shown = stage.run(&["conversations"]).ok();
+    // Pinned ones by their number, the others as the agent orders them, hidden ones not at all.
+    let order = ["Dave", "Bob", "Carol", "Grace"].map(|name| shown.find(name).unwrap());
+    assert!(order.is_sorted(), "{shown}");
+    assert!(!shown.contains("Erin") && !shown.contains("Frank"));
+    assert!(shown.contains("pinned") && shown.contains("request") && shown.contains("marked"));
+    stage.fake.change(|w| w.bob.hidden = true);
+    for (args, expected) in [
+        (&[][..], &["Dave", "Carol", "Grace"][..]),
+        (&["--unread"], &["Dave", "Carol"]),
+        (&["--requests"], &["Carol"]),
+        (&["--requests", "--unread"], &["Carol"]),
+        (&["--pinned", "--requests"], &[]),
+        (&["--blocked"], &["Frank"]),
+    ] {
+        assert_eq!(listed(&stage, args), expected, "{args:?}");
+    }
+    let names = |args: &[&str]| -> Vec<String> {
+        let lines = stage.run(&[&["conversations", "--json"], args].concat());
+        let lines = lines.json_lines();
+        let name = |line: &Value| line["displayName"].as_str().unwrap().to_owned();
+        lines.iter().map(name).collect()
+    };
+    assert_eq!(names(&["--hidden"]), [&*bob, "Erin", "Frank"]);
+    assert_eq!(names(&["--all"]).len(), 6);
+    assert_eq!(
+        stage.run(&["conversations", "--all", "--hidden"]).code,
+        Some(2)
+    );
 }
 
 #[test]

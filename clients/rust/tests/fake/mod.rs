@@ -52,6 +52,10 @@ pub struct World {
     pub end_streams: Option<(Code, &'static str)>,
     pub shut_down: bool,
     pub settings: Settings,
+    /// What is set for the conversation with Bob, beside what it always has.
+    pub bob: Conversation,
+    /// Conversations beside the one with Bob.
+    pub others: Vec<Conversation>,
     /// Steps of calls that were sent.
     pub signals: Vec<CallSignal>,
     pub version: String,
@@ -200,7 +204,7 @@ impl Fake {
             last_message: self.change(|w| w.messages.last().cloned()),
             last_activity_time: time(1_700_000_000),
             unread_count: 2,
-            ..Conversation::default()
+            ..self.change(|w| w.bob.clone())
         }
     }
 
@@ -447,7 +451,7 @@ impl conversation_service_server::ConversationService for Fake {
     ) -> Answer<ListConversationsResponse> {
         self.ready().await?;
         Ok(Response::new(ListConversationsResponse {
-            conversations: vec![self.with_bob()],
+            conversations: [vec![self.with_bob()], self.change(|w| w.others.clone())].concat(),
             unread_count: 2,
             next_page_token: String::new(),
             cursor: "log1:0".into(),

@@ -30,4 +30,5 @@ mod sigkill;
 mod start;
 mod storage;
 mod subscriber;
+mod tuned;
 mod vault;
