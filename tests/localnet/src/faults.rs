@@ -18,11 +18,14 @@
 //! Not a state but an act each: losing what is stored, moving to another swarm, being decommissioned (see
 //! [`Control`](crate::Control)). The seed has faults too, but neither a clock nor forwards.
 //!
+//! What met a fault is counted ([`Hits`]), so that a test can tell that its fault was one.
+//!
 //! Which requests are lost follows from the seed in [`Options`](crate::Options) and their number at the node, so
 //! equal runs lose equal ones. Facts: network.md 5.5 and 8.8, observed-nodes 1, 4 and 15.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -170,11 +173,32 @@ pub(crate) enum Loss {
     Answer,
 }
 
+/// How many requests met a fault of a node since the network started. A node that is down meets none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hits {
+    /// Connections and requests that stood still because it was frozen.
+    pub frozen: u64,
+    /// Requests that had to wait.
+    pub delayed: u64,
+    /// Requests, or answers, that were lost.
+    pub lost: u64,
+    /// Requests that came while its clock was wrong.
+    pub wrong_clock: u64,
+    /// Requests that came while it was not ready.
+    pub refused: u64,
+    /// Requests that were answered at random.
+    pub garbage: u64,
+    /// What others passed on and it did not get.
+    pub missed: u64,
+}
+
 /// The faults of one node, and its count of requests.
 pub(crate) struct Switch {
     faults: watch::Sender<Faults>,
     seed: u64,
     requests: AtomicU64,
+    hits: Mutex<Hits>,
 }
 
 impl Switch {
@@ -184,7 +208,26 @@ impl Switch {
             faults: watch::Sender::new(Faults::default()),
             seed,
             requests: AtomicU64::new(0),
+            hits: Mutex::default(),
         }
+    }
+
+    /// What met a fault so far.
+    pub(crate) fn hits(&self) -> Hits {
+        *self.hits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what met a fault.
+    pub(crate) fn hit(&self, count: impl FnOnce(&mut Hits)) {
+        count(&mut self.hits.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// As [`Switch::moving`], for somebody who wants something.
+    pub(crate) async fn met(&self) {
+        if self.faults().frozen {
+            self.hit(|hits| hits.frozen += 1);
+        }
+        self.moving().await;
     }
 
     pub(crate) fn faults(&self) -> Faults {
@@ -209,6 +252,7 @@ impl Switch {
     pub(crate) async fn delay(&self) {
         let ms = self.faults().delay_ms;
         if ms > 0 {
+            self.hit(|hits| hits.delayed += 1);
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
     }
@@ -222,6 +266,7 @@ impl Switch {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut draw = SplitMix::new(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         (draw.share() < share).then(|| {
+            self.hit(|hits| hits.lost += 1);
             if draw.below(2) == 0 {
                 Loss::Request
             } else {

@@ -40,9 +40,9 @@ mod tls;
 mod uptime;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use control::{Control, ControlClient, ControlError, NodeStatus, Order, Status};
+pub use control::{Control, ControlClient, ControlError, Held, NodeStatus, Order, Status};
 pub use directory::NodeInfo;
-pub use faults::Faults;
+pub use faults::{Faults, Hits};
 pub use network::{Localnet, LocalnetError, Options, start};
 pub use running::Target;
 pub use scenario::Scenario;

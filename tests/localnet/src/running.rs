@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
+use crate::control::Held;
 use crate::directory::{Directory, NodeInfo};
 use crate::faults::{Faults, Switch};
 use crate::http;
@@ -268,6 +269,14 @@ impl Running {
                 .map_err(|source| LocalnetError::Database { path, source }),
             None => Err(LocalnetError::Ended),
         }
+    }
+
+    /// What a node that runs holds, in its order.
+    pub(crate) async fn held(&self, index: usize) -> Result<Vec<Held>, LocalnetError> {
+        let node = self.node(index).ok_or(LocalnetError::NoSuchNode(index))?;
+        let path = self.database(index);
+        let held = node.store().all().await;
+        held.map_err(|source| LocalnetError::Database { path, source })
     }
 
     /// Removes expired messages of all nodes that run.

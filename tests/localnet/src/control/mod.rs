@@ -18,7 +18,7 @@ use session_protocol::swarm;
 pub use client::{ControlClient, ControlError};
 
 use crate::directory::NodeInfo;
-use crate::faults::Faults;
+use crate::faults::{Faults, Hits};
 use crate::network::LocalnetError;
 use crate::running::{Running, Target};
 
@@ -105,6 +105,19 @@ pub struct NodeStatus {
     pub swarm_id: String,
     /// What is wrong with it.
     pub faults: Faults,
+    /// What met a fault of it so far.
+    pub hits: Hits,
+}
+
+/// A message that a node holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its name.
+    pub hash: String,
+    /// When the node drops it, ms.
+    pub expiry_ms: u64,
+    /// Its bytes.
+    pub data: Vec<u8>,
 }
 
 /// Sets faults within the process. Cheap to clone; good until the network ends, then everything is refused.
@@ -129,6 +142,16 @@ impl Control {
     /// What is wrong with seed or node now.
     pub fn faults(&self, target: Target) -> Result<Faults, LocalnetError> {
         Ok(self.0.switch(target)?.faults())
+    }
+
+    /// What met a fault of seed or node so far.
+    pub fn hits(&self, target: Target) -> Result<Hits, LocalnetError> {
+        Ok(self.0.switch(target)?.hits())
+    }
+
+    /// What a node holds, in its order; it must run.
+    pub async fn held(&self, index: usize) -> Result<Vec<Held>, LocalnetError> {
+        self.0.held(index).await
     }
 
     /// Seed and all nodes healthy. Swarms stay as they are.
@@ -183,6 +206,7 @@ impl Control {
                 port: node.port,
                 swarm_id: format!("{:x}", node.swarm_id),
                 faults: self.faults(Target::Node(index))?,
+                hits: self.hits(Target::Node(index))?,
             })
         });
         Ok(Status {

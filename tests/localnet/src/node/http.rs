@@ -21,8 +21,14 @@ const MIN_GARBAGE: usize = 64;
 impl Service for Node {
     async fn answer(self: Arc<Self>, call: Call) -> Option<Reply> {
         self.switch.delay().await;
+        let faults = self.switch.faults();
         let lost = self.switch.lost();
-        let missed = self.switch.faults().misses_forwards && call.target == peers::STORAGE;
+        let missed = faults.misses_forwards && call.target == peers::STORAGE;
+        self.switch.hit(|hits| {
+            hits.missed += u64::from(missed);
+            hits.refused += u64::from(faults.refuse);
+            hits.wrong_clock += u64::from(faults.clock_offset_ms != 0);
+        });
         if missed || lost == Some(Loss::Request) {
             return None;
         }
@@ -31,13 +37,14 @@ impl Service for Node {
             return None;
         }
         if self.switch.faults().garbage {
+            self.switch.hit(|hits| hits.garbage += 1);
             return Some(garbage(&reply));
         }
         Some(reply)
     }
 
     async fn moving(&self) {
-        self.switch.moving().await;
+        self.switch.met().await;
     }
 }
 

@@ -17,6 +17,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
 
+use crate::control::Held;
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS messages (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -474,6 +476,20 @@ impl Store {
             .await?;
         }
         transaction.commit().await
+    }
+
+    /// Everything, in order.
+    pub(crate) async fn all(&self) -> Result<Vec<Held>, sqlx::Error> {
+        let rows: Vec<(String, i64, Vec<u8>)> =
+            sqlx::query_as("SELECT hash, expiry, data FROM messages ORDER BY id")
+                .fetch_all(&self.pool)
+                .await?;
+        let held = rows.into_iter().map(|(hash, expiry, data)| Held {
+            hash,
+            expiry_ms: from_column(expiry),
+            data,
+        });
+        Ok(held.collect())
     }
 
     /// Forgets everything.

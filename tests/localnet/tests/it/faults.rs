@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use session_localnet::{Faults, LocalnetError, Target};
+use session_localnet::{Faults, Hits, LocalnetError, Target};
 use session_protocol::onion::{self, Destination, EncType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -302,6 +302,37 @@ async fn the_seed_has_faults_too() {
     assert!(TcpStream::connect(address).await.is_err());
     control.reset().await.unwrap();
     assert!(ask().await.unwrap().1["result"].is_object());
+}
+
+#[tokio::test]
+async fn what_meets_a_fault_is_counted() {
+    let net = Net::start().await;
+    let control = net.network.control();
+    let hits = async |faults: Faults| {
+        let before = control.hits(Target::Node(0)).unwrap();
+        set(&net, 0, faults).await;
+        drop(tokio::time::timeout(SOON, net.rpc(0, "info", json!({}))).await);
+        set(&net, 0, Faults::default()).await;
+        (before, control.hits(Target::Node(0)).unwrap())
+    };
+    let (before, after) = hits(Faults::default()).await;
+    assert_eq!((before, after), (Hits::default(), Hits::default()));
+    let counts: [(Faults, fn(&Hits) -> u64); 6] = [
+        (Faults::frozen(), |hits| hits.frozen),
+        (Faults::delay(1), |hits| hits.delayed),
+        (Faults::loss(1.0), |hits| hits.lost),
+        (Faults::clock_offset(9), |hits| hits.wrong_clock),
+        (Faults::refuse(), |hits| hits.refused),
+        (Faults::garbage(), |hits| hits.garbage),
+    ];
+    let all = |hits: &Hits| counts.iter().map(|(_, count)| count(hits)).sum::<u64>();
+    for (faults, count) in counts {
+        let (before, after) = hits(faults).await;
+        let own = count(&after) - count(&before);
+        assert!(own > 0, "{faults}: {after:?}");
+        assert_eq!(all(&after) - all(&before), own, "{faults}: {after:?}");
+    }
+    assert_eq!(control.status().unwrap().nodes[0].hits.garbage, 1);
 }
 
 #[tokio::test]
