@@ -58,4 +58,4 @@ pub use session_protocol::storage::answer::StoredMessage;
 pub use status::{ConnectionState, DroppedPath, HopInfo, PathInfo, Status};
 pub use times::Times;
 pub use transport::{Reply, Transport, TransportError};
-pub use types::{Holder, Retrieved, StoreItem, StoreReceipt, SwarmReply};
+pub use types::{Holder, Retrieved, StoreItem, StoreReceipt, StoredCopy, SwarmReply};

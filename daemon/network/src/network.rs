@@ -28,7 +28,7 @@ use crate::status::{DroppedPath, PathInfo, Status};
 use crate::sync::lock;
 use crate::times::Times;
 use crate::transport::Transport;
-use crate::types::{Holder, Retrieved, StoreItem, StoreReceipt, SwarmReply};
+use crate::types::{Holder, Retrieved, StoreItem, StoreReceipt, StoredCopy, SwarmReply};
 
 /// Most hashes asked about at once.
 const MAX_ASKED: usize = 100;
@@ -160,6 +160,44 @@ impl Network {
         owner: &Identifier,
         items: &[StoreItem],
     ) -> Result<Vec<Result<StoreReceipt, NetworkError>>, NetworkError> {
+        let items: Vec<Item<'_>> = items
+            .iter()
+            .map(|item| Item {
+                namespace: item.namespace,
+                data: &item.data,
+                life: Life::For(item.ttl_ms),
+            })
+            .collect();
+        self.store_items(isolation, owner, &items, None).await
+    }
+
+    /// As [`Network::store`] for messages that were stored before, with the end of life that they have. `at` is a
+    /// member that lacks them: it is asked first, since what others pass on may not have reached it.
+    pub async fn store_again(
+        &self,
+        isolation: IsolationKey,
+        owner: &Identifier,
+        copies: &[StoredCopy],
+        at: Option<[u8; 32]>,
+    ) -> Result<Vec<Result<StoreReceipt, NetworkError>>, NetworkError> {
+        let items: Vec<Item<'_>> = copies
+            .iter()
+            .map(|copy| Item {
+                namespace: copy.namespace,
+                data: &copy.data,
+                life: Life::Until(copy.expiry_ms),
+            })
+            .collect();
+        self.store_items(isolation, owner, &items, at).await
+    }
+
+    async fn store_items(
+        &self,
+        isolation: IsolationKey,
+        owner: &Identifier,
+        items: &[Item<'_>],
+        first: Option<NodeKey>,
+    ) -> Result<Vec<Result<StoreReceipt, NetworkError>>, NetworkError> {
         if items.is_empty() || items.len() > MAX_BATCH {
             return Err(NetworkError::BadCount);
         }
@@ -173,9 +211,9 @@ impl Network {
                     request::store(&Store {
                         owner: *owner,
                         namespace: item.namespace,
-                        data: &item.data,
+                        data: item.data,
                         timestamp,
-                        ttl: item.ttl_ms,
+                        ttl: item.life.from(timestamp),
                     })
                 })
                 .collect();
@@ -187,7 +225,7 @@ impl Network {
         };
         let hashes: Vec<String> = items
             .iter()
-            .map(|item| message_hash(owner, item.namespace, &item.data))
+            .map(|item| message_hash(owner, item.namespace, item.data))
             .collect();
         // What a member did not sign for may be stored by asking another; what it refused will be refused again.
         let accept = |body: &Value, members: &HashSet<NodeKey>| {
@@ -203,7 +241,7 @@ impl Network {
             isolation,
             owner,
             limit: self.engine.config.times.store,
-            first: None,
+            first,
             last: None,
             only: None,
             short: false,
@@ -418,6 +456,32 @@ impl Network {
             && handle.await.is_err()
         {
             tracing::warn!("the network's task did not end in order");
+        }
+    }
+}
+
+/// What is stored of one message.
+struct Item<'a> {
+    namespace: Namespace,
+    data: &'a [u8],
+    life: Life,
+}
+
+/// How long a message is kept, ms.
+#[derive(Clone, Copy)]
+enum Life {
+    /// From when the request is made.
+    For(u64),
+    /// Until a moment.
+    Until(u64),
+}
+
+impl Life {
+    /// What is left at a moment. What is over asks for a life that every node refuses.
+    fn from(self, now_ms: u64) -> u64 {
+        match self {
+            Self::For(ttl_ms) => ttl_ms,
+            Self::Until(end_ms) => end_ms.saturating_sub(now_ms),
         }
     }
 }

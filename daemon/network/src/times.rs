@@ -48,6 +48,11 @@ pub struct Times {
     pub resend_max: Duration,
     /// The same while there is no path. A path that comes up ends it.
     pub resend_no_path: Duration,
+    /// Pause before the swarm is asked about a copy that members missed; doubles up to [`Times::repair_max`]. Also the
+    /// least time between two such rounds.
+    pub repair_min: Duration,
+    /// Longest such pause.
+    pub repair_max: Duration,
 }
 
 impl Default for Times {
@@ -74,6 +79,8 @@ impl Default for Times {
             resend_min: seconds(5),
             resend_max: seconds(300),
             resend_no_path: seconds(30),
+            repair_min: seconds(30),
+            repair_max: seconds(86_400),
         }
     }
 }
@@ -118,6 +125,8 @@ impl Times {
             resend_min: scale(self.resend_min),
             resend_max: scale(self.resend_max),
             resend_no_path: scale(self.resend_no_path),
+            repair_min: scale(self.repair_min),
+            repair_max: scale(self.repair_max),
         }
     }
 }

@@ -19,6 +19,17 @@ pub struct StoreItem {
     pub ttl_ms: u64,
 }
 
+/// A message that was stored before, to be stored again: the same bytes for the time that is left of its life.
+#[derive(Clone)]
+pub struct StoredCopy {
+    /// Where in the owner's storage; a namespace that anyone may store into.
+    pub namespace: Namespace,
+    /// What was stored.
+    pub data: Arc<[u8]>,
+    /// When it ends, network time in ms. It is never prolonged.
+    pub expiry_ms: u64,
+}
+
 /// Proof that a message is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreReceipt {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use session_localnet::Faults;
-use session_network::{MemoryCache, Network, NetworkError, SystemClock};
+use session_network::{MemoryCache, Network, NetworkError, StoredCopy, SystemClock};
 use session_protocol::AccountKeys;
 use session_protocol::storage::{Namespace, message_hash, request};
 
@@ -277,6 +277,47 @@ async fn who_holds_what_is_told_and_storing_again_repairs_it() {
     assert!(holders.iter().all(|holder| holder.expiries.len() == 1));
     let refused = network.holders(isolation(), &keys, &[]).await;
     assert_eq!(refused, Err(NetworkError::BadCount));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_stored_again_where_it_is_missing_and_lives_no_longer() {
+    let world = World::start().await;
+    let network = world.client();
+    let keys = account();
+    let mut stored = network
+        .store(isolation(), &owner(&keys), &[item("kept")])
+        .await
+        .unwrap();
+    let receipt = stored.pop().unwrap().unwrap();
+    let expiry_ms = receipt.expiry_ms.unwrap();
+    let poor = receipt.confirmed[1];
+    let control = world.net.control();
+    control.lose_storage(world.index(&poor)).await.unwrap();
+    // What others pass on does not reach it: only somebody who asks it itself can store there.
+    let deaf = Faults::misses_forwards();
+    control.set_node(world.index(&poor), deaf).await.unwrap();
+    let copy = StoredCopy {
+        namespace: Namespace::DEFAULT,
+        data: b"kept".as_slice().into(),
+        expiry_ms,
+    };
+    let mut again = network
+        .store_again(isolation(), &owner(&keys), &[copy], Some(poor))
+        .await
+        .unwrap();
+    let again = again.pop().unwrap().unwrap();
+    assert_eq!(again.node, poor);
+    assert_eq!(
+        (&again.hash, again.expiry_ms),
+        (&receipt.hash, Some(expiry_ms))
+    );
+    assert!(again.missed.is_empty());
+    let hashes = [receipt.hash.clone()];
+    let holders = network.holders(isolation(), &keys, &hashes).await.unwrap();
+    assert_eq!(holders.len(), receipt.confirmed.len());
+    for holder in holders {
+        assert_eq!(holder.expiries.get(&receipt.hash), Some(&expiry_ms));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
