@@ -104,6 +104,7 @@ impl Account {
         let (hub, tail) = Hub::spawn(context.clone()).await?;
         let (poller, polling) = Poller::spawn(context.clone());
         let sending = tokio::spawn(sync::outbox::run(context.clone()));
+        let repairing = tokio::spawn(sync::repair::run(context.clone()));
         let deleting = tokio::spawn(sync::deletions::run(context.clone()));
         let retrying = tokio::spawn(retry(context.clone()));
         let expiring = tokio::spawn(sync::expiry::run(context.clone()));
@@ -118,6 +119,7 @@ impl Account {
                 tail,
                 polling,
                 sending,
+                repairing,
                 deleting,
                 retrying,
                 expiring,

@@ -21,6 +21,11 @@ pub fn to_db(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
+/// A span in ms, as the database keeps times.
+pub fn millis(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// For the API. 0 and below mean "never" and give `None`.
 pub fn timestamp(ms: i64) -> Option<Timestamp> {
     (ms > 0).then(|| Timestamp {

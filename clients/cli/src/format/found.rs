@@ -59,9 +59,11 @@ pub fn steps(steps: &[MessageStep], clock: &Clock, full: bool) -> String {
             MessageStepKind::Sealed => (HEADING, "sealed"),
             MessageStepKind::AttemptFailed => (BAD, "not stored"),
             MessageStepKind::Stored => (GOOD, "stored"),
+            MessageStepKind::StoredAgain => (GOOD, "stored again"),
             MessageStepKind::Failed => (BAD, "given up"),
             MessageStepKind::ReachedSwarm => (HEADING, "in the swarm"),
             MessageStepKind::Received => (GOOD, "received"),
+            MessageStepKind::ReadByRecipient => (GOOD, "read by them"),
             MessageStepKind::Disappears => (HEADING, "disappears"),
             MessageStepKind::Unspecified => (FAINT, "something new"),
         };
@@ -96,6 +98,10 @@ fn details(step: &MessageStep, clock: &Clock, full: bool) -> String {
         let confirmed = step.confirmed_by.len();
         parts.push(format!("signed by {confirmed} of {}", step.asked));
     }
+    if !step.missed_by.is_empty() && !full {
+        let keys: Vec<String> = step.missed_by.iter().map(|key| id(key, full)).collect();
+        parts.push(format!("not by {}", keys.join(", ")));
+    }
     if !step.node_key.is_empty() {
         parts.push(format!("node {}", id(&step.node_key, full)));
     }
@@ -112,6 +118,8 @@ fn details(step: &MessageStep, clock: &Clock, full: bool) -> String {
     if full {
         let keys = step.confirmed_by.iter();
         parts.extend(keys.map(|key| format!("\n    signed by {}", safe::line(key))));
+        let keys = step.missed_by.iter();
+        parts.extend(keys.map(|key| format!("\n    not by    {}", safe::line(key))));
     }
     format!("  {}", parts.join("  "))
 }
@@ -192,14 +200,31 @@ mod tests {
             node_key: "ab".repeat(32),
             path_id: "p1".into(),
             confirmed_by: vec!["cd".repeat(32)],
+            missed_by: vec!["ef".repeat(32)],
             asked: 5,
             ..MessageStep::default()
         };
-        let text = steps(&[failed, stored], &Clock::new(TimeZone::UTC), false);
+        let again = MessageStep {
+            kind: MessageStepKind::StoredAgain.into(),
+            time: time(90),
+            last_time: time(120),
+            count: 2,
+            missed_by: Vec::new(),
+            ..stored.clone()
+        };
+        let full = steps(&[stored.clone()], &Clock::new(TimeZone::UTC), true);
+        let full = strip_str(&full).to_string();
+        assert!(
+            full.contains(&format!("\n    not by    {}", "ef".repeat(32))),
+            "{full}"
+        );
+        let text = steps(&[failed, stored, again], &Clock::new(TimeZone::UTC), false);
         assert_eq!(
             strip_str(&text).to_string(),
             "1970-01-01 00:00:05  message   not stored    NO_PATH  3 times until 1970-01-01 00:01:05\n\
-             1970-01-01 00:01:10  own copy  stored        signed by 1 of 5  node ababab…abab  path p1  hash h\n"
+             1970-01-01 00:01:10  own copy  stored        signed by 1 of 5  not by efefef…efef  node ababab…abab  path p1  hash h\n\
+             1970-01-01 00:01:30  own copy  stored again  2 times until 1970-01-01 00:02:00  signed by 1 of 5  \
+             node ababab…abab  path p1  hash h\n"
         );
     }
 }

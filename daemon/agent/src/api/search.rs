@@ -195,6 +195,10 @@ fn steps(row: &MessageRow, known: &Explanation) -> Vec<v1::MessageStep> {
         }
         all.push((row.received_ms, step));
     }
+    if row.read_by_peer_ms > 0 {
+        let step = plain(Kind::ReadByRecipient, row.read_by_peer_ms);
+        all.push((row.read_by_peer_ms, step));
+    }
     if let Some(at_ms) = row.expires_at {
         let reason = match known.expiry_type {
             1 => "AFTER_READ",
@@ -225,6 +229,7 @@ fn sent(step: &Step, wire_version: u32) -> v1::MessageStep {
         node_key: step.node.as_ref().map(hex::encode).unwrap_or_default(),
         path_id: step.path.clone(),
         confirmed_by: step.confirmed.chunks(32).map(hex::encode).collect(),
+        missed_by: step.missed.chunks(32).map(hex::encode).collect(),
         asked: u32::try_from(step.asked).unwrap_or(0),
         expire_time: step.expiry_ms.and_then(timestamp),
     }

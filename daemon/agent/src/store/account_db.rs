@@ -235,7 +235,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 7] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 8] = [
     (
         1,
         "initial",
@@ -270,6 +270,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 7] = [
         7,
         "places",
         include_str!("../../migrations/account/0007_places.sql"),
+    ),
+    (
+        8,
+        "stored_copies",
+        include_str!("../../migrations/account/0008_stored_copies.sql"),
     ),
 ];
 

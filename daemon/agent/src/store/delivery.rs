@@ -18,6 +18,8 @@ pub mod step {
     pub const STORED: i64 = 4;
     /// Given up.
     pub const FAILED: i64 = 5;
+    /// Stored again, because members did not have it.
+    pub const STORED_AGAIN: i64 = 9;
 }
 
 /// Something that happened to an outgoing message.
@@ -45,6 +47,8 @@ pub struct Step {
     pub path: String,
     /// Ed25519 keys of the members that signed, one after the other.
     pub confirmed: Vec<u8>,
+    /// Ed25519 keys of known members that did not sign, one after the other.
+    pub missed: Vec<u8>,
     /// Members the answer spoke of.
     pub asked: i64,
     /// When the stored copy is dropped, ms.
@@ -73,7 +77,7 @@ pub async fn record(connection: &mut SqliteConnection, steps: &[Step]) -> Result
     }
     let mut query = QueryBuilder::<Sqlite>::new(
         "WITH fresh (message, purpose, step, reason, first_ms, last_ms, count, hash, node, path,
-                     confirmed, asked, expiry_ms) AS (",
+                     confirmed, missed, asked, expiry_ms) AS (",
     );
     query.push_values(steps, |mut values, step| {
         values
@@ -89,18 +93,19 @@ pub async fn record(connection: &mut SqliteConnection, steps: &[Step]) -> Result
         values
             .push_bind(step.node.clone())
             .push_bind(step.path.clone())
-            .push_bind(step.confirmed.clone());
+            .push_bind(step.confirmed.clone())
+            .push_bind(step.missed.clone());
         values.push_bind(step.asked).push_bind(step.expiry_ms);
     });
     // The message may have gone meanwhile.
     query.push(
         ") INSERT INTO delivery (message, purpose, step, reason, first_ms, last_ms, count, hash, node,
-                                 path, confirmed, asked, expiry_ms)
+                                 path, confirmed, missed, asked, expiry_ms)
            SELECT * FROM fresh WHERE EXISTS (SELECT 1 FROM message WHERE receive_seq = fresh.message)
            ON CONFLICT (message, purpose, step, reason) DO UPDATE SET
               last_ms = excluded.last_ms, count = count + 1, hash = excluded.hash,
               node = excluded.node, path = excluded.path, confirmed = excluded.confirmed,
-              asked = excluded.asked, expiry_ms = excluded.expiry_ms",
+              missed = excluded.missed, asked = excluded.asked, expiry_ms = excluded.expiry_ms",
     );
     query.build().execute(connection).await?;
     Ok(())
@@ -215,7 +220,7 @@ pub async fn explain(
     .map(|(_, at_ms, node, path)| Arrival { at_ms, node, path });
     let steps = sqlx::query(
         "SELECT message, purpose, step, reason, first_ms, last_ms, count, hash, node, path,
-                confirmed, asked, expiry_ms
+                confirmed, missed, asked, expiry_ms
          FROM delivery WHERE message = ? ORDER BY first_ms, step, purpose",
     )
     .bind(receive_seq)
@@ -236,8 +241,9 @@ pub async fn explain(
                 node: row.try_get(8)?,
                 path: row.try_get(9)?,
                 confirmed: row.try_get(10)?,
-                asked: row.try_get(11)?,
-                expiry_ms: row.try_get(12)?,
+                missed: row.try_get(11)?,
+                asked: row.try_get(12)?,
+                expiry_ms: row.try_get(13)?,
             })
         })
         .collect::<Result<_, sqlx::Error>>()?;

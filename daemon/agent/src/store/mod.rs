@@ -32,6 +32,7 @@ pub mod settings;
 pub mod signs;
 pub mod space;
 mod sqlite;
+pub mod stored_copies;
 pub mod swarm_deletions;
 pub mod targets;
 pub mod timers;

@@ -27,6 +27,14 @@ impl Purpose {
             Self::Sync => 2,
         }
     }
+
+    /// What a value in the database means.
+    pub(super) fn of_db(value: i64) -> Self {
+        match value {
+            2 => Self::Sync,
+            _ => Self::Recipient,
+        }
+    }
 }
 
 /// An item to be added.
@@ -220,15 +228,10 @@ pub async fn due(
     let items = rows
         .iter()
         .map(|row| {
-            let purpose: i64 = row.try_get(2)?;
             Ok(Due {
                 id: row.try_get(0)?,
                 message: row.try_get(1)?,
-                purpose: if purpose == 2 {
-                    Purpose::Sync
-                } else {
-                    Purpose::Recipient
-                },
+                purpose: Purpose::of_db(row.try_get(2)?),
                 owner: row.try_get(3)?,
                 bytes: row.try_get(4)?,
                 hash: row.try_get(5)?,

@@ -57,6 +57,25 @@ pub async fn known(
         .collect())
 }
 
+/// Names of up to `limit` messages that were dealt with, whoever wrote them, from a place in the order of hashes on.
+pub async fn some_known(
+    connection: &mut SqliteConnection,
+    place: &Place,
+    from: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT hash FROM tombstone
+         WHERE place = (SELECT id FROM place WHERE swarm = ? AND namespace = ?) AND hash > ? LIMIT ?",
+    )
+    .bind(&place.swarm)
+    .bind(i64::from(place.namespace.0))
+    .bind(from)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?)
+}
+
 /// Number of a place, which gets one at its first use.
 async fn number(connection: &mut SqliteConnection, place: &Place) -> Result<i64, StoreError> {
     sqlx::query("INSERT INTO place (swarm, namespace) VALUES (?, ?) ON CONFLICT DO NOTHING")
@@ -97,14 +116,27 @@ pub async fn mark(
         .collect())
 }
 
-/// Hash after which each node continues; only those the node still has.
+/// How far a node was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCursor {
+    /// The last message it gave.
+    pub hash: String,
+    /// When the node drops that one, ms.
+    pub expires_ms: i64,
+    /// A message that it gave no later: given again, the node does not know the last one any more and has started over.
+    pub anchor: String,
+    /// When the node drops that one, ms.
+    pub anchor_expires_ms: i64,
+}
+
+/// How far each node was read; only those that still have the last message.
 pub async fn cursors(
     connection: &mut SqliteConnection,
     place: &Place,
     now_ms: i64,
-) -> Result<HashMap<[u8; 32], String>, StoreError> {
-    let rows = sqlx::query_as::<_, (Vec<u8>, String)>(
-        "SELECT node, hash FROM swarm_cursor
+) -> Result<HashMap<[u8; 32], NodeCursor>, StoreError> {
+    let rows = sqlx::query_as::<_, (Vec<u8>, String, i64, String, i64)>(
+        "SELECT node, hash, expires_ms, anchor, anchor_expires_ms FROM swarm_cursor
          WHERE swarm = ? AND namespace = ? AND expires_ms > ?",
     )
     .bind(&place.swarm)
@@ -114,28 +146,42 @@ pub async fn cursors(
     .await?;
     Ok(rows
         .into_iter()
-        .filter_map(|(node, hash)| Some((node.try_into().ok()?, hash)))
+        .filter_map(|(node, hash, expires_ms, anchor, anchor_expires_ms)| {
+            let cursor = NodeCursor {
+                hash,
+                expires_ms,
+                anchor,
+                anchor_expires_ms,
+            };
+            Some((node.try_into().ok()?, cursor))
+        })
         .collect())
 }
 
-/// Remembers how far a node was read.
+/// Remembers how far a node was read. An anchor stays until the node has dropped it.
 pub async fn set_cursor(
     connection: &mut SqliteConnection,
     place: &Place,
     node: &[u8; 32],
-    hash: &str,
-    expires_ms: i64,
+    cursor: &NodeCursor,
+    now_ms: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO swarm_cursor (swarm, namespace, node, hash, expires_ms) VALUES (?, ?, ?, ?, ?)
+        "INSERT INTO swarm_cursor (swarm, namespace, node, hash, expires_ms, anchor, anchor_expires_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (swarm, namespace, node) DO UPDATE
-         SET hash = excluded.hash, expires_ms = excluded.expires_ms",
+         SET hash = excluded.hash, expires_ms = excluded.expires_ms,
+             anchor = iif(anchor_expires_ms > ?8, anchor, excluded.anchor),
+             anchor_expires_ms = iif(anchor_expires_ms > ?8, anchor_expires_ms, excluded.anchor_expires_ms)",
     )
     .bind(&place.swarm)
     .bind(i64::from(place.namespace.0))
     .bind(&node[..])
-    .bind(hash)
-    .bind(expires_ms)
+    .bind(&cursor.hash)
+    .bind(cursor.expires_ms)
+    .bind(&cursor.anchor)
+    .bind(cursor.anchor_expires_ms)
+    .bind(now_ms)
     .execute(connection)
     .await?;
     Ok(())

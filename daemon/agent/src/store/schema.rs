@@ -31,6 +31,7 @@ pub const CONTENT: &[(&str, &[&str])] = &[
     ),
     ("reaction", &["emoji"]),
     ("outbox", &["content", "sealed"]),
+    ("stored_copy", &["sealed"]),
     ("quarantine", &["data"]),
     (
         "conversation",
@@ -52,16 +53,23 @@ pub const METADATA: &[(&str, &[&str])] = &[
     ("call", &["uuid"]),
     ("setting", &["key"]),
     ("outbox", &["kind", "owner", "hash"]),
+    (
+        "stored_copy",
+        &["kind", "owner", "hash", "signed", "missed"],
+    ),
     ("place", &["swarm"]),
     ("tombstone", &["hash"]),
     ("swarm_deletion", &["hash"]),
-    ("swarm_cursor", &["swarm", "node", "hash"]),
+    ("swarm_cursor", &["swarm", "node", "hash", "anchor"]),
     ("event", &["conversation", "message", "fields"]),
     ("subscriber", &["name"]),
     ("client_token", &["token", "fingerprint", "message"]),
     ("quarantine", &["swarm", "hash", "reason", "version"]),
     ("counter", &["name"]),
-    ("delivery", &["reason", "hash", "node", "path", "confirmed"]),
+    (
+        "delivery",
+        &["reason", "hash", "node", "path", "confirmed", "missed"],
+    ),
     ("arrival", &["node", "path"]),
 ];
 
@@ -158,6 +166,14 @@ pub(crate) mod tests {
              AND m.expiry_type = 1 AND m.expiry_start_ms IS NULL AND m.outgoing = 0",
             "SELECT max(sent_ms) FROM message WHERE conversation = 1 AND counts = 1",
             "SELECT hash FROM swarm_deletion WHERE next_attempt_ms <= 5 ORDER BY next_attempt_ms LIMIT 5",
+            "SELECT hash FROM stored_copy WHERE watched = 1 AND next_ms <= 5 ORDER BY next_ms LIMIT 5",
+            "SELECT min(next_ms) FROM stored_copy WHERE watched = 0",
+            "SELECT count(*), coalesce(sum(size), 0) FROM stored_copy",
+            "SELECT hash FROM tombstone WHERE place = (SELECT id FROM place WHERE swarm = 'a' AND namespace = 0)
+             AND hash > 'x' LIMIT 5",
+            "UPDATE stored_copy SET next_ms = 5 WHERE watched = 1 AND next_ms > 5",
+            "DELETE FROM stored_copy WHERE message = 5",
+            "DELETE FROM stored_copy WHERE message IS NULL AND conversation = 5 AND kind <> 'UNSEND'",
             "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL",
             "SELECT id FROM outbox WHERE sealed IS NULL ORDER BY id LIMIT 5",
             "SELECT message FROM client_token WHERE token = 'a'",

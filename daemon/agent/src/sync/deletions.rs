@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
-use session_network::NetworkError;
+use session_network::{NetworkError, Times};
 use session_protocol::Identifier;
 use session_protocol::storage::{answer, request, verify};
 
 use super::Context;
 use crate::store::{StoreError, swarm_deletions};
+use crate::time::millis;
 
 /// Hashes in one request.
 const BATCH: i64 = 100;
-/// First pause after a failed attempt, ms; doubles up to [`LAST_PAUSE_MS`].
-const FIRST_PAUSE_MS: i64 = 5_000;
-const LAST_PAUSE_MS: i64 = 300_000;
+/// Doublings of the first pause after failed attempts.
+const DOUBLINGS: i64 = 10;
 
 /// Works off deletions until the agent stops.
 pub async fn run(context: Context) {
@@ -27,7 +27,7 @@ pub async fn run(context: Context) {
             Err(error) if error.trouble().is_some() => Duration::from_secs(5),
             Err(error) => {
                 tracing::warn!(%error, "deletions in the own swarm could not be worked off");
-                Duration::from_secs(5)
+                context.network.times().resend_min
             }
         };
         tokio::select! {
@@ -42,6 +42,7 @@ pub async fn run(context: Context) {
 
 /// Deletes what is due. Returns how long nothing will be.
 async fn round(context: &Context) -> Result<Duration, StoreError> {
+    let times = *context.network.times();
     loop {
         let now_ms = context.now_ms();
         let due = {
@@ -65,8 +66,7 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
                     if deleted.is_ok() {
                         return swarm_deletions::done(connection, &hashes).await;
                     }
-                    let pause = FIRST_PAUSE_MS << attempts.clamp(0, 10);
-                    let next = now_ms + pause.min(LAST_PAUSE_MS);
+                    let next = now_ms.saturating_add(millis(pause(&times, attempts)));
                     swarm_deletions::postpone(connection, &hashes, next, now_ms).await
                 })
             })
@@ -74,15 +74,25 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
     }
     let mut connection = context.db.readers().acquire().await?;
     let next = swarm_deletions::next_due(&mut connection).await?;
-    let wait = next.map_or(LAST_PAUSE_MS, |at| at.saturating_sub(context.now_ms()));
+    let longest = millis(times.resend_max).max(100);
+    let wait = next.map_or(longest, |at| at.saturating_sub(context.now_ms()));
     Ok(Duration::from_millis(
-        u64::try_from(wait.clamp(100, LAST_PAUSE_MS)).unwrap_or(100),
+        u64::try_from(wait.clamp(100, longest)).unwrap_or(100),
     ))
+}
+
+/// After so many failed attempts and one: as long as what waits to be sent waits (5 s doubling up to 5 min, scaled with
+/// all other times).
+fn pause(times: &Times, attempts: i64) -> Duration {
+    let doublings = u32::try_from(attempts.clamp(0, DOUBLINGS)).unwrap_or(0);
+    (times.resend_min * (1 << doublings)).min(times.resend_max)
 }
 
 /// Deletes these; done when a member signed for it. The swarm passes it on among its members.
 async fn delete(context: &Context, hashes: &[String]) -> Result<(), NetworkError> {
     let owner = Identifier::from(context.account_id());
+    // A copy that is being stored again this very moment goes after that.
+    let _alone = context.own_swarm.lock().await;
     let reply = context
         .network
         .swarm_request(context.isolation, &owner, &|_| {
@@ -95,5 +105,26 @@ async fn delete(context: &Context, hashes: &[String]) -> Result<(), NetworkError
         Err(NetworkError::Unverified)
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use session_network::Times;
+
+    use super::pause;
+
+    #[test]
+    fn pauses_follow_the_times_of_the_network() {
+        let seconds = |times: &Times| [0, 1, 6, 99].map(|n| pause(times, n).as_secs());
+        assert_eq!(seconds(&Times::default()), [5, 10, 300, 300]);
+        let scaled = Times {
+            resend_min: Duration::from_secs(1),
+            resend_max: Duration::from_secs(60),
+            ..Times::default()
+        };
+        assert_eq!(seconds(&scaled), [1, 2, 60, 60]);
     }
 }

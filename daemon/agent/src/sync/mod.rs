@@ -1,6 +1,7 @@
 //! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] has units opened and judged ([`judge`]) and
-//! applied ([`apply`]), [`outbox`] stores, [`deletions`] deletes, [`expiry`] lets go what disappears, [`signal`] passes
-//! on what only lives for a moment, [`signs`] looks whether another device went over to version 2. Nothing is pushed to namespaces 2 to 5.
+//! applied ([`apply`]), [`outbox`] stores, [`repair`] stores again what members lack, [`deletions`] deletes, [`expiry`]
+//! lets go what disappears, [`signal`] passes on what only lives for a moment, [`signs`] looks whether another device
+//! went over to version 2. Nothing is pushed to namespaces 2 to 5.
 
 pub mod apply;
 pub mod deletions;
@@ -10,6 +11,7 @@ pub mod outbox;
 pub mod pending;
 pub mod poller;
 pub mod receive;
+pub mod repair;
 pub mod signal;
 pub mod signs;
 
@@ -46,6 +48,13 @@ pub struct Context {
     pub deletions_filled: Arc<Notify>,
     /// A payload of a later version came.
     pub later_version_seen: Arc<Notify>,
+    /// Something new is to be looked after.
+    pub copies_kept: Arc<Notify>,
+    /// A member of the own swarm seems to have lost what it held.
+    pub copies_doubted: Arc<Notify>,
+    /// Held while something in the own swarm is deleted or stored again: what is being deleted must not come back by a
+    /// store that was under way.
+    pub own_swarm: Arc<tokio::sync::Mutex<()>>,
     /// Turns true when the agent stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -110,6 +119,9 @@ impl Context {
             pending: pending::PendingReactions::default(),
             deletions_filled: Arc::default(),
             later_version_seen: Arc::default(),
+            copies_kept: Arc::default(),
+            copies_doubted: Arc::default(),
+            own_swarm: Arc::default(),
             stop,
         }
     }

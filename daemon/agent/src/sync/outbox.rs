@@ -14,8 +14,8 @@ use session_network::{NetworkError, StoreItem, StoreReceipt, Times};
 use session_protocol::storage::{Namespace, message_hash, request};
 use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
 
-use super::Context;
 use super::receive::own_inbox;
+use super::{Context, repair};
 use crate::random::os_rng;
 use crate::store::StoreError;
 use crate::store::delivery::{self, Step};
@@ -23,14 +23,13 @@ use crate::store::entries::{self, Progress};
 use crate::store::messages;
 use crate::store::outbox::{self, Due, Purpose, Sealed, Unsealed};
 use crate::store::received;
-use crate::time::to_db;
+use crate::store::stored_copies;
+use crate::time::{millis, to_db};
 
 /// Attempts made while a path works.
 const ATTEMPTS: i64 = 10;
 /// Longest an item waits, ms.
 const PATIENCE_MS: i64 = 14 * 86_400_000;
-/// Longest until the outbox is looked at again, ms.
-const LOOK_MS: i64 = 300_000;
 /// Name among the agent's tasks.
 const TASK: &str = "outbox";
 /// Longest one batch may take: its requests have deadlines.
@@ -64,7 +63,7 @@ pub async fn run(context: Context) {
             Err(error) if error.trouble().is_some() => Duration::from_secs(1),
             Err(error) => {
                 tracing::warn!(%error, "the outbox could not be worked");
-                Duration::from_secs(5)
+                context.network.times().resend_min
             }
         };
         tokio::select! {
@@ -130,9 +129,10 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
     }
     let mut connection = context.db.readers().acquire().await?;
     let next = outbox::next_due(&mut connection).await?;
-    let wait = next.map_or(LOOK_MS, |at| at.saturating_sub(context.now_ms()));
+    let longest = millis(context.network.times().resend_max).max(100);
+    let wait = next.map_or(longest, |at| at.saturating_sub(context.now_ms()));
     Ok(Duration::from_millis(
-        u64::try_from(wait.clamp(100, LOOK_MS)).unwrap_or(100),
+        u64::try_from(wait.clamp(100, longest)).unwrap_or(100),
     ))
 }
 
@@ -227,7 +227,8 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
         }
         Err(_) => vec![Err(NetworkError::NoSwarm); items.len()],
     };
-    context.progress.active(context.now_ms());
+    let stored_ms = context.now_ms();
+    context.progress.active(stored_ms);
     let times = *context.network.times();
     let own = context.account_id().to_string();
     context
@@ -244,6 +245,11 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
                 for (item, outcome) in items.iter().zip(outcomes) {
                     match outcome {
                         Ok(receipt) => {
+                            if let Some(fresh) =
+                                repair::fresh(item, &own, &receipt, &times, stored_ms)
+                            {
+                                stored_copies::keep(&mut *connection, &fresh).await?;
+                            }
                             stored(&mut *connection, item, &own, &receipt, now_ms).await?;
                         }
                         Err(error) => {
@@ -251,10 +257,13 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
                         }
                     }
                 }
+                stored_copies::trim(connection, stored_copies::ROWS, stored_copies::BYTES).await?;
                 Ok(())
             })
         })
-        .await
+        .await?;
+    context.copies_kept.notify_one();
+    Ok(())
 }
 
 fn store_item(item: &Due) -> StoreItem {
@@ -274,6 +283,7 @@ fn step(item: &Due, outcome: &Result<StoreReceipt, NetworkError>, now_ms: i64) -
             node: Some(receipt.node.to_vec()),
             path: receipt.path_id.clone(),
             confirmed: receipt.confirmed.concat(),
+            missed: receipt.missed.concat(),
             asked: i64::try_from(receipt.asked).unwrap_or(i64::MAX),
             expiry_ms: receipt.expiry_ms.map(to_db),
             ..of(delivery::step::STORED)?
@@ -340,7 +350,7 @@ async fn failed(
         } else {
             times.resend_no_path
         };
-        let due_ms = now_ms.saturating_add(to_db(millis(pause)));
+        let due_ms = now_ms.saturating_add(millis(pause));
         return outbox::postpone(connection, item.id, attempts, due_ms).await;
     };
     // The copy for the own devices would speak of something that was never sent: it goes, too.
@@ -375,10 +385,6 @@ async fn failed(
 fn pause(times: &Times, attempts: i64) -> Duration {
     let doublings = u32::try_from(attempts.clamp(1, 10) - 1).unwrap_or(0);
     (times.resend_min * (1 << doublings)).min(times.resend_max)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Reads the own swarm: every 5 s, every 2 s for a minute after activity, at once when asked.
 //!
-//! Members are asked at random, so none can withhold anything for long. Now and then, and when a member does not know
+//! Members are asked at random, so none can withhold anything for long. Every twelfth poll, and when a member does not know
 //! the place where it was read last, a second one is read in the same poll: what the first lost or never got comes from
-//! there.
+//! there. Such a member shows by giving again what it gave before that place; what else it lost, [`super::repair`] looks
+//! for. A member that lost everything and has nothing new to give looks like one where nothing is new: what comes
+//! meanwhile is at the others, and each of them has a place of its own.
 //!
 //! Facts: network.md 7.1 and 7.2; intervals come from the network's configuration.
 
@@ -154,9 +156,9 @@ fn pause(context: &Context) -> Duration {
 
 /// Reads until the member has nothing more; with `second`, or if the member lost its place, another one as well. The
 /// next page is asked for while the last one is opened and committed.
-async fn poll(context: &Context, second: bool) -> Result<Polled, PollError> {
+pub async fn poll(context: &Context, second: bool) -> Result<Polled, PollError> {
     let place = receive::own_inbox(&context.account_id());
-    let cursors = {
+    let known = {
         let mut connection = context
             .db
             .readers()
@@ -165,11 +167,17 @@ async fn poll(context: &Context, second: bool) -> Result<Polled, PollError> {
             .map_err(StoreError::from)?;
         received::cursors(&mut connection, &place, context.now_ms()).await?
     };
+    let (mut cursors, mut anchors) = (HashMap::new(), HashMap::new());
+    for (node, cursor) in known {
+        cursors.insert(node, cursor.hash);
+        anchors.insert(node, cursor.anchor);
+    }
     let complete = Arc::new(AtomicBool::new(false));
     let reading = Reading {
         context: context.clone(),
         place,
         cursors,
+        anchors,
         pages: PAGES,
         second,
         beside: None,
@@ -197,6 +205,8 @@ struct Reading {
     context: Context,
     place: Place,
     cursors: HashMap<[u8; 32], String>,
+    /// Messages that members with a cursor will not give again, unless they have lost their place.
+    anchors: HashMap<[u8; 32], String>,
     /// Pages that may still be asked for.
     pages: usize,
     /// Another member is to be read, too.
@@ -228,7 +238,12 @@ impl Reading {
                 (Err(error), None) => return Err(error.into()),
             };
             self.context.progress.polled(self.context.now_ms());
-            self.second |= page.cursor_lost;
+            let anchor = self.anchors.get(&page.node);
+            let mut given = page.messages.iter().map(|message| &message.hash);
+            if page.cursor_lost || given.any(|hash| Some(hash) == anchor) {
+                self.second = true;
+                self.context.copies_doubted.notify_one();
+            }
             let mut messages = page.messages;
             let more = page.more && !messages.is_empty();
             self.complete.store(!more, Ordering::Relaxed);

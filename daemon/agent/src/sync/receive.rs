@@ -19,10 +19,10 @@ use session_protocol::storage::Namespace;
 use session_protocol::{AccountId, AccountKeys};
 
 use super::Context;
-use super::apply::{self, Batch, Item, NodeCursor, Outcome};
+use super::apply::{self, Batch, Item, Outcome};
 use super::judge::{Judged, judge};
 use super::pending::Pending;
-use crate::store::received::{self, Place};
+use crate::store::received::{self, NodeCursor, Place};
 use crate::store::{AccountDb, StoreError};
 use crate::time::to_db;
 
@@ -118,8 +118,13 @@ pub async fn apply(context: &Context, unit: Unit) -> Result<u32, StoreError> {
 
 /// Opens and judges a unit.
 async fn open(context: &Context, unit: Unit) -> Result<Opened, StoreError> {
-    let last = unit.messages.last();
-    let cursor = last.map(|last| (last.hash.clone(), to_db(last.expiration)));
+    let cursor = unit.messages.first().zip(unit.messages.last());
+    let cursor = cursor.map(|(first, last)| NodeCursor {
+        hash: last.hash.clone(),
+        expires_ms: to_db(last.expiration),
+        anchor: first.hash.clone(),
+        anchor_expires_ms: to_db(first.expiration),
+    });
     let fresh = unknown(&context.db, &unit.place, unit.messages).await?;
     let items = open_all(&context.keys, fresh).await;
     Ok(Opened {

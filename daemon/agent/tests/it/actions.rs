@@ -24,18 +24,7 @@ where
         + Send
         + 'static,
 {
-    let meta = rig.context.db.meta();
-    let actor = Actor {
-        own: rig.context.account_id(),
-        name: meta.display_name.clone(),
-        profile_s: meta.profile_s,
-        now_ms: rig.context.now_ms(),
-    };
-    rig.context
-        .db
-        .writer()
-        .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
-        .await
+    rig.act(action).await
 }
 
 pub fn with(number: u8) -> Selector {

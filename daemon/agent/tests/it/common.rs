@@ -1,12 +1,15 @@
-//! An account on disk whose network cannot be reached.
+//! An account on disk whose network cannot be reached, unless a test brings one.
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use session_network::{IsolationKey, MemoryCache, Network, NetworkConfig, SystemClock};
 use session_protocol::{AccountKeys, AccountSeed};
+use sessiond::actions::{ActionError, Actor};
 use sessiond::store::{AccountDb, Meta};
 use sessiond::sync::Context;
 use sessiond::vault::DatabaseKey;
+use sqlx::SqliteConnection;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -26,12 +29,18 @@ pub struct Rig {
 
 /// The account of `keys(1)` in a fresh database.
 pub async fn rig() -> Rig {
+    let config = NetworkConfig::from_toml(NETWORK).unwrap();
+    rig_on(1, config).await
+}
+
+/// The account of some keys in a fresh database, on a network.
+pub async fn rig_on(account: u8, config: NetworkConfig) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let key = DatabaseKey::from_bytes([5; 32]);
     let path = AccountDb::path(dir.path(), "account");
     let meta = Meta {
-        network: "nowhere".into(),
-        account_id: keys(1).account_id().to_string(),
+        network: config.name.clone(),
+        account_id: keys(account).account_id().to_string(),
         display_name: "Me".into(),
         profile_s: 0,
         created_ms: 1,
@@ -39,13 +48,12 @@ pub async fn rig() -> Rig {
     };
     AccountDb::create(&path, &key, &meta).await.unwrap();
     let (stop_sender, stop) = watch::channel(false);
-    let db = AccountDb::open(&path, &key, "nowhere", stop.clone())
+    let db = AccountDb::open(&path, &key, &config.name, stop.clone())
         .await
         .unwrap();
-    let config = NetworkConfig::from_toml(NETWORK).unwrap();
     let network = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
     let isolation = IsolationKey::new("account", "test");
-    let context = Context::new(keys(1), db, network, isolation, stop);
+    let context = Context::new(keys(account), db, network, isolation, stop);
     Rig {
         context,
         dir,
@@ -55,6 +63,31 @@ pub async fn rig() -> Rig {
 }
 
 impl Rig {
+    /// Carries out an action as a frontend has it done.
+    pub async fn act<T, F>(&self, action: F) -> Result<T, ActionError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut SqliteConnection,
+                &'c Actor,
+            ) -> BoxFuture<'c, Result<T, ActionError>>
+            + Send
+            + 'static,
+    {
+        let meta = self.context.db.meta();
+        let actor = Actor {
+            own: self.context.account_id(),
+            name: meta.display_name.clone(),
+            profile_s: meta.profile_s,
+            now_ms: self.context.now_ms(),
+        };
+        self.context
+            .db
+            .writer()
+            .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
+            .await
+    }
+
     /// Ends the writer and closes the database: a connection that is still at work while the process ends would meet
     /// cryptography that is being taken down.
     pub async fn close(self) {

@@ -1,4 +1,4 @@
-//! Parts of the agent on a real encrypted database, without a network.
+//! Parts of the agent on a real encrypted database, without a network or, where swarms matter, on a local one.
 #![allow(clippy::unwrap_used, reason = "a test's helper may fail the test")]
 
 mod actions;
@@ -10,10 +10,13 @@ mod expiry;
 mod invite;
 mod kinds;
 mod later;
+mod local;
 mod receive;
+mod repair;
 mod saved;
 mod say;
 mod search;
+mod second;
 mod shown;
 mod tokenizer;
 mod unread;

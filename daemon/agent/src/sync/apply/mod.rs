@@ -105,14 +105,11 @@ impl Outcome {
 /// Why a payload of a later version of the protocol is put aside.
 const LATER_VERSION: &str = "UNSUPPORTED_VERSION";
 
-/// Hash after which the node continues, and when the node drops that message, ms.
-pub type NodeCursor = (String, i64);
-
 /// The transaction's part: everything a unit changes.
 pub async fn write(
     connection: &mut SqliteConnection,
     batch: &Batch,
-    cursor: Option<NodeCursor>,
+    cursor: Option<received::NodeCursor>,
     items: &[Item],
 ) -> Result<Outcome, StoreError> {
     let now_ms = batch.now_ms;
@@ -161,8 +158,8 @@ pub async fn write(
     }
     received::quarantine(&mut *connection, &batch.place, &quarantined, now_ms).await?;
     received::count(&mut *connection, &round.refused).await?;
-    if let (Some(node), Some((hash, expires_ms))) = (&batch.node, cursor) {
-        received::set_cursor(&mut *connection, &batch.place, node, &hash, expires_ms).await?;
+    if let (Some(node), Some(cursor)) = (&batch.node, cursor) {
+        received::set_cursor(&mut *connection, &batch.place, node, &cursor, now_ms).await?;
     }
     sqlx::query("UPDATE meta SET last_now_ms = max(last_now_ms, ?) WHERE id = 1")
         .bind(now_ms)
