@@ -24,6 +24,7 @@ mod newer;
 mod notifications;
 mod owner_only;
 mod proxy;
+mod repair;
 mod restore;
 mod search;
 mod sigkill;

@@ -94,14 +94,6 @@ fn kinds(steps: &[MessageStep]) -> Vec<(Kind, MessageCopy)> {
         .collect()
 }
 
-async fn explain(agent: &Agent, id: &str) -> Vec<MessageStep> {
-    let request = v1::ExplainMessageRequest {
-        message_id: id.to_owned(),
-        ..Default::default()
-    };
-    agent.client().explain_message(request).await.unwrap().steps
-}
-
 #[tokio::test]
 async fn the_way_of_a_message_is_known_on_both_sides() {
     let net = Localnet::start().await;
@@ -109,7 +101,7 @@ async fn the_way_of_a_message_is_known_on_both_sides() {
     let (b, b_id) = Agent::with_account(&net, "Bob").await;
     let sent = a.send_stored(&b_id, "where did you go").await;
     a.until_synced(&sent.id).await;
-    let steps = explain(&a, &sent.id).await;
+    let steps = a.explain(&sent.id).await;
     let none = MessageCopy::Unspecified;
     let (to, own) = (MessageCopy::Recipient, MessageCopy::OwnDevices);
     assert_eq!(
@@ -133,7 +125,7 @@ async fn the_way_of_a_message_is_known_on_both_sides() {
 
     let received = b.until_messages(&a_id, 1).await.pop().unwrap();
     assert_eq!(body(&received), "where did you go");
-    let steps = explain(&b, &received.id).await;
+    let steps = b.explain(&received.id).await;
     assert_eq!(
         kinds(&steps),
         [(Kind::ReachedSwarm, none), (Kind::Received, none)]
@@ -158,7 +150,7 @@ async fn failed_attempts_are_told() {
     drop(net);
     let sent = a.send(&a_id, "into the dark").await;
     let failed = until("a failed attempt", async || {
-        let steps = explain(&a, &sent.id).await;
+        let steps = a.explain(&sent.id).await;
         let mut failed = steps.into_iter();
         failed.find(|step| step.kind() == Kind::AttemptFailed)
     })

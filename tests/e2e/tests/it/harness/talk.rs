@@ -70,6 +70,15 @@ impl Agent {
         answer.message.unwrap()
     }
 
+    /// The way of a message.
+    pub async fn explain(&self, id: &str) -> Vec<v1::MessageStep> {
+        let request = v1::ExplainMessageRequest {
+            message_id: id.to_owned(),
+            ..Default::default()
+        };
+        self.client().explain_message(request).await.unwrap().steps
+    }
+
     /// Waits until a message of this agent and its copy are stored.
     pub async fn until_synced(&self, id: &str) -> v1::Message {
         until("message and copy are stored", async || {
