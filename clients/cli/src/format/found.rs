@@ -212,7 +212,11 @@ mod tests {
             missed_by: Vec::new(),
             ..stored.clone()
         };
-        let full = steps(&[stored.clone()], &Clock::new(TimeZone::UTC), true);
+        let full = steps(
+            std::slice::from_ref(&stored),
+            &Clock::new(TimeZone::UTC),
+            true,
+        );
         let full = strip_str(&full).to_string();
         assert!(
             full.contains(&format!("\n    not by    {}", "ef".repeat(32))),
