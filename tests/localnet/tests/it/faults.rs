@@ -306,6 +306,7 @@ async fn the_seed_has_faults_too() {
 
 #[tokio::test]
 async fn what_meets_a_fault_is_counted() {
+    type Count = fn(&Hits) -> u64;
     let net = Net::start().await;
     let control = net.network.control();
     let hits = async |faults: Faults| {
@@ -317,7 +318,7 @@ async fn what_meets_a_fault_is_counted() {
     };
     let (before, after) = hits(Faults::default()).await;
     assert_eq!((before, after), (Hits::default(), Hits::default()));
-    let counts: [(Faults, fn(&Hits) -> u64); 6] = [
+    let counts: [(Faults, Count); 6] = [
         (Faults::frozen(), |hits| hits.frozen),
         (Faults::delay(1), |hits| hits.delayed),
         (Faults::loss(1.0), |hits| hits.lost),
