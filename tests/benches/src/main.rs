@@ -5,11 +5,15 @@
 
 mod agent;
 mod crypto;
+mod frontends;
 mod idle;
 mod inbox;
+mod keyring;
 mod localnet;
 mod process;
+mod rest;
 mod scale;
+mod start;
 mod summary;
 mod texts;
 
@@ -35,6 +39,12 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         rounds: usize,
     },
+    /// Start to ready with the keys in a real keyring
+    Start {
+        /// Starts
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+    },
     /// A backlog: opened, judged, committed and indexed, beside the rate of opening alone
     Inbox {
         /// Messages
@@ -52,6 +62,30 @@ enum Command {
         /// Calls of each kind
         #[arg(long, default_value_t = 200)]
         rounds: usize,
+    },
+    /// Many frontends: an event to all streams, calls at once, replay of the log
+    Frontends {
+        /// Streams
+        #[arg(long, default_value_t = 100)]
+        subscribers: usize,
+        /// Messages whose events are timed
+        #[arg(long, default_value_t = 200)]
+        messages: usize,
+        /// Messages sent at once
+        #[arg(long, default_value_t = 1_000)]
+        sends: usize,
+    },
+    /// Memory, processor time and wake-ups of an agent at rest after a backlog
+    Rest {
+        /// Messages of the backlog
+        #[arg(long, default_value_t = 10_000)]
+        messages: usize,
+        /// How long it is left alone before memory is read, and again while it is watched
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+        /// Nodes of the network
+        #[arg(long, default_value_t = 254)]
+        nodes: u8,
     },
     /// One node of the local network, beside an official one
     Localnet,
@@ -84,6 +118,17 @@ async fn main() -> anyhow::Result<()> {
         Command::Agent { rounds } => agent::run(rounds).await,
         Command::Inbox { messages, rounds } => inbox::run(messages, rounds).await,
         Command::Scale { messages, rounds } => scale::run(messages, rounds).await,
+        Command::Start { rounds } => start::run(rounds).await,
+        Command::Frontends {
+            subscribers,
+            messages,
+            sends,
+        } => frontends::run(subscribers, messages, sends).await,
+        Command::Rest {
+            messages,
+            minutes,
+            nodes,
+        } => rest::run(messages, minutes, nodes).await,
         Command::Idle { minutes, scale } => idle::run(minutes, scale).await,
         Command::ChildNetwork(args) => session_localnet::cli::run(args).await,
         Command::ChildAgent(args) => sessiond::cli::run(args).await,

@@ -1,5 +1,6 @@
 //! Child processes of this same program: a network, or an agent. They end when they are dropped.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -8,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use sessiond_client::Client;
+use sessiond_client::{Client, v1};
+
+use crate::keyring::Keyring;
 
 /// Longest anything may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -68,6 +71,8 @@ pub struct Home {
     network: PathBuf,
     name: String,
     proxy: Option<SocketAddr>,
+    /// Address of the bus with the keyring that has the keys; a file with a passphrase has them otherwise.
+    keyring: Option<String>,
 }
 
 impl Home {
@@ -79,6 +84,7 @@ impl Home {
             network: network.to_owned(),
             name: name.to_owned(),
             proxy: None,
+            keyring: None,
         })
     }
 
@@ -100,16 +106,39 @@ impl Home {
         }
     }
 
+    /// The same with the keys in the keyring on a bus.
+    pub fn with_keyring(self, keyring: &Keyring) -> Self {
+        Self {
+            keyring: Some(keyring.address.clone()),
+            ..self
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join(format!("{}.sock", self.name))
+    }
+
+    /// One more connection to the agent that runs.
+    pub async fn connect(&self) -> anyhow::Result<Client> {
+        Ok(Client::builder().socket(self.socket()).connect().await?)
+    }
+
     /// Starts the agent and waits until it answers. Returns the time from just before the start.
     pub async fn start(&self) -> anyhow::Result<(Process, Client, Instant)> {
         let path = |suffix: &str| self.dir.join(format!("{}{suffix}", self.name));
-        let socket = path(".sock");
+        let socket = self.socket();
         let begin = Instant::now();
         let proxy = self.proxy.map(|proxy| format!("--proxy=socks5h://{proxy}"));
-        let child = Command::new(std::env::current_exe()?)
-            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")
-            .args(["child-agent", "--vault", "passphrase", "--passphrase-file"])
-            .arg(self.dir.join("passphrase"))
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("child-agent").arg("--vault");
+        match &self.keyring {
+            Some(bus) => command.arg("keyring").env("DBUS_SESSION_BUS_ADDRESS", bus),
+            None => command
+                .args(["passphrase", "--passphrase-file"])
+                .arg(self.passphrase_file())
+                .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus"),
+        };
+        let child = command
             .arg("--state-dir")
             .arg(path(""))
             .arg("--socket")
@@ -131,6 +160,21 @@ impl Home {
     }
 }
 
+/// Makes an account; a keyring that has just been started may need a moment. Returns the account ID.
+pub async fn create_account(client: &Client) -> anyhow::Result<String> {
+    let begin = Instant::now();
+    loop {
+        match client
+            .create_account(v1::CreateAccountRequest::default())
+            .await
+        {
+            Ok(made) => return Ok(made.account.context("no account")?.account_id),
+            Err(error) if begin.elapsed() > START => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
 /// Lets the peak of this process's memory begin anew.
 pub fn forget_peak() -> anyhow::Result<()> {
     Ok(std::fs::write("/proc/self/clear_refs", "5")?)
@@ -138,14 +182,53 @@ pub fn forget_peak() -> anyhow::Result<()> {
 
 /// Most memory this process had resident, KiB.
 pub fn peak_kib() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.context("no VmHWM")?.parse()?)
+    let peak = memory(std::process::id())?.get("VmHWM").copied();
+    peak.context("no VmHWM")
+}
+
+/// Sizes that the kernel tells of a process, by their names, KiB.
+pub fn memory(pid: u32) -> anyhow::Result<HashMap<String, u64>> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(status
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(':')?;
+            let size = rest.trim().strip_suffix(" kB")?;
+            Some((name.to_owned(), size.trim().parse().ok()?))
+        })
+        .collect())
 }
 
 /// Processor time of this process so far, all threads, seconds.
 pub fn processor_time() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Processor time of another process so far, all threads, seconds.
+pub fn time_of(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name may have blanks; it ends with the last bracket.
+    let (_, rest) = stat.rsplit_once(')').context("no name")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks = |at: usize| -> anyhow::Result<f64> {
+        Ok(fields.get(at).context("too short")?.parse::<f64>()?)
+    };
+    // utime and stime, in hundredths on every Linux.
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+/// Voluntary context switches of each thread of a process.
+pub fn switches(pid: u32) -> anyhow::Result<HashMap<u32, u64>> {
+    let mut all = HashMap::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?;
+        let number = thread.file_name().to_string_lossy().parse()?;
+        let status = std::fs::read_to_string(thread.path().join("status"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        all.insert(number, line.context("no count")?.trim().parse()?);
+    }
+    Ok(all)
 }
