@@ -191,6 +191,11 @@ def group_promote(m):
     return data_message(m, f120=blob(120, blob(4, inner)))
 
 
+def read_receipt_and_text(m):
+    """two kinds in one Content, which no official client writes"""
+    return text(m) + read_receipt(m)
+
+
 def nothing(_):
     """a Content of no known kind, with a field of a later version"""
     return blob(1001, "later")
@@ -215,6 +220,7 @@ KINDS = {
         call,
         group_invite,
         group_promote,
+        read_receipt_and_text,
         nothing,
         raw,
     )

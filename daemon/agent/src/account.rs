@@ -12,6 +12,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use crate::actions::react::Pace;
 use crate::actions::send::{Draft, send};
 use crate::actions::{ActionError, Actor};
 use crate::events::{Cursor, EndReason, Hub};
@@ -41,6 +42,7 @@ pub struct Account {
     hub: Arc<Hub>,
     poller: Poller,
     focus: Arc<Focus>,
+    reactions: Pace,
     record: VaultRecord,
     /// Ends this account's tasks; the agent's own `stop` sets it, too.
     stop: watch::Sender<bool>,
@@ -134,6 +136,7 @@ impl Account {
                 hub,
                 poller,
                 focus,
+                reactions: Pace::default(),
                 record,
                 stop: stop_sender,
                 tasks,
@@ -157,6 +160,11 @@ impl Account {
     /// What somebody looks at right now.
     pub fn focus(&self) -> &Focus {
         &self.focus
+    }
+
+    /// How many reactions may be sent.
+    pub fn reactions(&self) -> &Pace {
+        &self.reactions
     }
 
     /// Random name of its files and its vault entry.

@@ -2,12 +2,40 @@
 
 use session_protocol::Identifier;
 use session_protocol::content::{Kind, Reaction};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
 use sqlx::SqliteConnection;
 
 use super::{ActionError, Actor, head, message};
 use crate::store::details::{self, NewReaction};
 use crate::store::events::{self, NewEvent};
 use crate::store::messages::{self, MessageRow, kind};
+
+/// Reactions that one account sends in [`SPAN_MS`] at most, as official clients do (messages.md 6.9).
+const MOST: usize = 20;
+/// The span, ms.
+const SPAN_MS: i64 = 60_000;
+
+/// How many reactions were sent lately. In memory: a restart takes longer than it saves.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<VecDeque<i64>>);
+
+impl Pace {
+    /// Takes one of the reactions that may be sent now; otherwise says how long none may, ms.
+    pub fn take(&self, now_ms: i64) -> Result<(), i64> {
+        let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back frees them, too.
+        sent.retain(|at| (0..SPAN_MS).contains(&now_ms.saturating_sub(*at)));
+        match sent.front() {
+            Some(first) if sent.len() >= MOST => Err(first + SPAN_MS - now_ms),
+            _ => {
+                sent.push_back(now_ms);
+                Ok(())
+            }
+        }
+    }
+}
 
 /// Reacts to a message. What is so already is not sent again. Returns the message and the place in the event log before.
 pub async fn react(
@@ -61,4 +89,24 @@ pub async fn react(
         .await?
         .ok_or(ActionError::NoMessage)?;
     Ok((row, seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_a_minute_and_no_more() {
+        let pace = Pace::default();
+        for at in 0..20 {
+            assert_eq!(pace.take(at * 1_000), Ok(()));
+        }
+        assert_eq!(pace.take(20_000), Err(40_000));
+        assert_eq!(pace.take(59_999), Err(1));
+        // The first is a minute old, then the second.
+        assert_eq!(pace.take(60_000), Ok(()));
+        assert_eq!(pace.take(60_000), Err(1_000));
+        assert_eq!(pace.take(200_000), Ok(()));
+        assert_eq!(pace.take(100_000), Ok(()), "the clock was set back");
+    }
 }

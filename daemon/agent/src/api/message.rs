@@ -301,6 +301,16 @@ impl MessageService for Api {
         if !content::reaction::is_emoji(&request.emoji) {
             return Err(invalid("EMOJI_INVALID", "a reaction is one emoji"));
         }
+        account
+            .reactions()
+            .take(account.context().now_ms())
+            .map_err(|wait_ms| {
+                let text = format!(
+                    "20 reactions a minute are the most; try again in {} s",
+                    wait_ms / 1_000 + 1
+                );
+                status(Code::ResourceExhausted, "TOO_MANY_REACTIONS", text)
+            })?;
         let (message, seq) = account
             .act(move |connection, actor| {
                 Box::pin(async move {

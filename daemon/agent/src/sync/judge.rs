@@ -44,6 +44,8 @@ pub struct Incoming {
     pub expiry: (i64, i64),
     /// The author's profile.
     pub profile: Option<Profile>,
+    /// Further kinds in the same Content, which are ignored (messages.md 5.9).
+    pub ignored_kinds: i64,
     /// What it does.
     pub action: Action,
 }
@@ -228,6 +230,7 @@ fn incoming(own: AccountId, sender: AccountId, sent: u64, read: Read) -> Result<
         Kind::RequestResponse => Action::Accepted,
     };
     Ok(Incoming {
+        ignored_kinds: i64::try_from(read.ignored_kinds).unwrap_or(i64::MAX),
         peer: peer.to_string(),
         author: sender.to_string(),
         own: from_self,

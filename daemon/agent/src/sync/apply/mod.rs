@@ -130,7 +130,12 @@ pub async fn write(
     let mut refused: BTreeMap<&'static str, i64> = BTreeMap::new();
     for item in fresh {
         match &item.judged {
-            Judged::Message(message) => incoming.push((&**message, &item.stored)),
+            Judged::Message(message) => {
+                if message.ignored_kinds > 0 {
+                    *refused.entry("FURTHER_KINDS").or_default() += message.ignored_kinds;
+                }
+                incoming.push((&**message, &item.stored));
+            }
             Judged::Refused(reason) => *refused.entry(reason).or_default() += 1,
             Judged::Quarantine(reason) => {
                 // What was put aside before is counted already.

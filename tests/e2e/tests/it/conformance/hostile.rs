@@ -104,6 +104,11 @@ fn messages(at: u64, own: &str) -> Vec<(Option<&'static str>, Value)> {
             Some("OBSOLETE"),
             json!({"kind": "read_receipt", "timestamps": [at], "type": 0}),
         ),
+        // A second kind in one Content: the first counts, and this one would be a text.
+        (
+            Some("FURTHER_KINDS"),
+            json!({"kind": "read_receipt_and_text", "timestamps": [5], "body": "never shown"}),
+        ),
         // Its time was over before it came.
         (
             Some("EXPIRED"),
@@ -142,7 +147,9 @@ async fn conformance_of_what_is_refused() {
     let expected = ["first", "Привет, мир 🌍 漢字", "flagged", &long, "last"];
     assert_eq!(bodies, expected);
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
-    for reason in reasons.into_iter().flatten() {
+    // What is left of the one with two kinds is a receipt, which nobody wants here.
+    let receipt = Some("RECEIPTS_OFF");
+    for reason in reasons.into_iter().chain([receipt]).flatten() {
         *expected.entry(reason.to_owned()).or_default() += 1;
     }
     let counted: BTreeMap<String, u64> = alice

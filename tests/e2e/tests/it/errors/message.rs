@@ -37,6 +37,21 @@ pub async fn deeds(client: &Client, table: &mut Table, note: &v1::Message) {
         let outcome = client.set_reaction(request).await;
         table.expect(call, &format!("{id}, {emoji:?}"), outcome, code, reason);
     }
+    // One of the twenty of a minute went above; a wrong emoji costs nothing.
+    let react = async || {
+        let request = v1::SetReactionRequest {
+            message_id: "nonsense".to_owned(),
+            emoji: "👍".to_owned(),
+            ..Default::default()
+        };
+        client.set_reaction(request).await
+    };
+    for _ in 1..20 {
+        let (code, reason) = (Code::NotFound, "MESSAGE_NOT_FOUND");
+        table.expect(call, "one of twenty", react().await, code, reason);
+    }
+    let (code, reason) = (Code::ResourceExhausted, "TOO_MANY_REACTIONS");
+    table.expect(call, "the 21st in a minute", react().await, code, reason);
     // The note is stored, or waits: it did not fail. An unknown one does neither.
     let call = "MessageService.RetryMessage";
     for (id, code, reason) in [
