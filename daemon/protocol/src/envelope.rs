@@ -10,6 +10,7 @@ use session_wire as wire;
 use crate::identity::{AccountId, AccountKeys};
 use crate::padding::{pad, unpad};
 use crate::sealed_box::SealedBoxError;
+use crate::senders::Senders;
 use crate::session_encrypt::{self, DecryptError};
 use crate::storage::request::MAX_DATA;
 
@@ -140,11 +141,20 @@ pub struct Unsealed {
 
 /// Opens a payload of namespace 0 of the own swarm.
 pub fn open(recipient: &AccountKeys, payload: &[u8]) -> Result<Opened, OpenError> {
+    open_with(recipient, payload, &())
+}
+
+/// As [`open`], with senders that were checked before.
+pub fn open_with(
+    recipient: &AccountKeys,
+    payload: &[u8],
+    senders: &impl Senders,
+) -> Result<Opened, OpenError> {
     let Unsealed {
         sender,
         timestamp,
         content_bytes,
-    } = unseal(recipient, payload)?;
+    } = unseal_with(recipient, payload, senders)?;
     let content = check_content(&content_bytes, timestamp)?;
     Ok(Opened {
         sender,
@@ -175,6 +185,14 @@ pub(crate) fn check_content(bytes: &[u8], timestamp: u64) -> Result<wire::Conten
 
 /// The layers around a Content without the checks on it: frame, Envelope, encryption, padding.
 pub fn unseal(recipient: &AccountKeys, payload: &[u8]) -> Result<Unsealed, OpenError> {
+    unseal_with(recipient, payload, &())
+}
+
+fn unseal_with(
+    recipient: &AccountKeys,
+    payload: &[u8],
+    senders: &impl Senders,
+) -> Result<Unsealed, OpenError> {
     if payload.len() > MAX_DATA {
         return Err(OpenError::TooLong);
     }
@@ -187,7 +205,7 @@ pub fn unseal(recipient: &AccountKeys, payload: &[u8]) -> Result<Unsealed, OpenE
     let envelope = wire::Envelope::decode(body.as_slice())
         .map_err(|_| OpenError::BadEnvelope("not protobuf"))?;
     let (timestamp, ciphertext) = check_envelope(envelope)?;
-    let decrypted = session_encrypt::decrypt(recipient, &ciphertext)?;
+    let decrypted = session_encrypt::decrypt_with(recipient, &ciphertext, senders)?;
     Ok(Unsealed {
         sender: decrypted.sender,
         timestamp,

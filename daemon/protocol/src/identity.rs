@@ -114,7 +114,11 @@ pub fn verify_ed25519(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -
 /// The X25519 key that belongs to an Ed25519 key (libsodium's `crypto_sign_ed25519_pk_to_curve25519`).
 /// `None` for bytes that are no point, and for points of small order.
 pub fn ed25519_to_x25519(public: &[u8; 32]) -> Option<[u8; 32]> {
-    let key = VerifyingKey::from_bytes(public).ok()?;
+    x25519_of(&VerifyingKey::from_bytes(public).ok()?)
+}
+
+/// As [`ed25519_to_x25519`] for a key that is a point.
+pub(crate) fn x25519_of(key: &VerifyingKey) -> Option<[u8; 32]> {
     if key.is_weak() || !key.to_edwards().is_torsion_free() {
         return None;
     }

@@ -21,6 +21,7 @@ pub mod onion;
 pub mod padding;
 pub mod phrase;
 pub mod sealed_box;
+pub mod senders;
 pub mod session_encrypt;
 pub mod storage;
 pub mod subaccount;

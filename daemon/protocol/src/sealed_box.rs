@@ -51,12 +51,15 @@ pub fn seal_with(
     Ok(sealed)
 }
 
-/// Opens a box that was sealed to `recipient`.
-pub fn open(recipient: &StaticSecret, sealed: &[u8]) -> Result<Vec<u8>, SealedBoxError> {
+/// Opens a box that was sealed to `recipient`, whose public key is `own`.
+pub fn open(
+    recipient: &StaticSecret,
+    own: &[u8; 32],
+    sealed: &[u8],
+) -> Result<Vec<u8>, SealedBoxError> {
     let (public, rest) = sealed.split_first_chunk::<32>().ok_or(SealedBoxError)?;
     let (tag, ciphertext) = rest.split_first_chunk::<16>().ok_or(SealedBoxError)?;
-    let own = PublicKey::from(recipient).to_bytes();
-    let (mut cipher, mac_key) = streams(recipient, public, public, &own)?;
+    let (mut cipher, mac_key) = streams(recipient, public, public, own)?;
     let computed = Poly1305::new((&*mac_key).into()).compute_unpadded(ciphertext);
     if !bool::from(computed.as_slice().ct_eq(tag)) {
         return Err(SealedBoxError);
@@ -109,7 +112,10 @@ mod tests {
         }] {
             assert_eq!(seal(&mut rng, &weak, b"x"), Err(SealedBoxError));
             let sealed = [weak.as_slice(), &[0; 40]].concat();
-            assert_eq!(open(&recipient().0, &sealed), Err(SealedBoxError));
+            assert_eq!(
+                open(&recipient().0, &recipient().1, &sealed),
+                Err(SealedBoxError)
+            );
         }
     }
 
@@ -119,8 +125,8 @@ mod tests {
             let (secret, public) = recipient();
             let sealed = seal(&mut Counting::default(), &public, &plaintext).unwrap();
             prop_assert_eq!(sealed.len(), plaintext.len() + OVERHEAD);
-            prop_assert_eq!(open(&secret, &sealed), Ok(plaintext));
-            prop_assert_eq!(open(&StaticSecret::from([8; 32]), &sealed), Err(SealedBoxError));
+            prop_assert_eq!(open(&secret, &public, &sealed), Ok(plaintext));
+            prop_assert_eq!(open(&StaticSecret::from([8; 32]), &public, &sealed), Err(SealedBoxError));
         }
 
         #[test]
@@ -130,12 +136,12 @@ mod tests {
             // The top bit of an X25519 key is ignored by the curve but not by the nonce.
             let at = at.index(sealed.len());
             sealed[at] ^= 1_u8 << bit;
-            prop_assert_eq!(open(&secret, &sealed), Err(SealedBoxError));
+            prop_assert_eq!(open(&secret, &public, &sealed), Err(SealedBoxError));
         }
 
         #[test]
         fn any_bytes_get_an_answer(bytes: Vec<u8>) {
-            prop_assert!(open(&recipient().0, &bytes).is_err());
+            prop_assert!(open(&recipient().0, &recipient().1, &bytes).is_err());
         }
     }
 }

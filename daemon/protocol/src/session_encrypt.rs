@@ -9,8 +9,9 @@ use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
 use crate::blake2b::keyed32;
-use crate::identity::{AccountId, AccountKeys, ed25519_to_x25519, verify_ed25519};
+use crate::identity::{AccountId, AccountKeys, verify_ed25519};
 use crate::sealed_box::{self, SealedBoxError};
+use crate::senders::{Sender, Senders};
 
 /// Bytes behind the plaintext inside the box: sender's Ed25519 key and signature.
 const TRAILER: usize = 32 + 64;
@@ -104,11 +105,24 @@ pub fn signed_plaintext(
 
 /// Opens a ciphertext and authenticates its sender. Checks in the order of messages.md 2.1.
 pub fn decrypt(recipient: &AccountKeys, ciphertext: &[u8]) -> Result<Decrypted, DecryptError> {
+    decrypt_with(recipient, ciphertext, &())
+}
+
+/// As [`decrypt`], with senders that were checked before.
+pub fn decrypt_with(
+    recipient: &AccountKeys,
+    ciphertext: &[u8],
+    senders: &impl Senders,
+) -> Result<Decrypted, DecryptError> {
     if ciphertext.len() < MIN_CIPHERTEXT {
         return Err(DecryptError::TooShort);
     }
-    let mut inner = sealed_box::open(recipient.x25519_secret(), ciphertext)
-        .map_err(|SealedBoxError| DecryptError::NotForUs)?;
+    let mut inner = sealed_box::open(
+        recipient.x25519_secret(),
+        &recipient.x25519_public(),
+        ciphertext,
+    )
+    .map_err(|SealedBoxError| DecryptError::NotForUs)?;
     let (rest, signature) = inner
         .split_last_chunk::<64>()
         .ok_or(DecryptError::TooShort)?;
@@ -118,12 +132,19 @@ pub fn decrypt(recipient: &AccountKeys, ciphertext: &[u8]) -> Result<Decrypted, 
     let (signature, sender_ed25519, length) = (*signature, *sender_ed25519, plaintext.len());
     inner.truncate(length + 32);
     inner.extend_from_slice(&recipient.x25519_public());
-    if !verify_ed25519(&sender_ed25519, &inner, &signature) {
-        return Err(DecryptError::BadSignature);
-    }
-    let sender = ed25519_to_x25519(&sender_ed25519)
-        .map(AccountId::from_x25519)
-        .ok_or(DecryptError::BadSender)?;
+    let sender = match senders.known(&sender_ed25519) {
+        Some(sender) if sender.signed(&inner, &signature) => sender.id(),
+        Some(_) => return Err(DecryptError::BadSignature),
+        None => {
+            if !verify_ed25519(&sender_ed25519, &inner, &signature) {
+                return Err(DecryptError::BadSignature);
+            }
+            let sender = Sender::new(&sender_ed25519).ok_or(DecryptError::BadSender)?;
+            let id = sender.id();
+            senders.met(sender);
+            id
+        }
+    };
     inner.truncate(length);
     Ok(Decrypted {
         plaintext: inner,

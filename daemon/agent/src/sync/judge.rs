@@ -14,6 +14,7 @@ use session_protocol::content::{
 };
 use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
 
+use super::senders::KnownSenders;
 use crate::store::details::NewAttachment;
 use crate::store::messages::{AFTER_READ, AFTER_SEND, kind};
 use crate::time::to_db;
@@ -131,11 +132,11 @@ impl Incoming {
 }
 
 /// Opens and judges one message.
-pub fn judge(keys: &AccountKeys, stored: &StoredMessage) -> Judged {
+pub fn judge(keys: &AccountKeys, senders: &KnownSenders, stored: &StoredMessage) -> Judged {
     let Some(data) = &stored.data else {
         return Judged::Refused("NOT_BASE64");
     };
-    let opened = match envelope::open(keys, data) {
+    let opened = match envelope::open_with(keys, data, senders) {
         Ok(opened) => opened,
         Err(error) if error.opened_for_us() => return Judged::Quarantine(error.reason()),
         Err(error) => return Judged::Refused(error.reason()),

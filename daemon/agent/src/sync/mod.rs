@@ -12,6 +12,7 @@ pub mod pending;
 pub mod poller;
 pub mod receive;
 pub mod repair;
+pub mod senders;
 pub mod signal;
 pub mod signs;
 
@@ -30,6 +31,8 @@ use crate::store::AccountDb;
 pub struct Context {
     /// Keys of the account.
     pub keys: Arc<AccountKeys>,
+    /// Who wrote to it.
+    pub senders: Arc<senders::KnownSenders>,
     /// Its database.
     pub db: Arc<AccountDb>,
     /// The way to the swarms.
@@ -110,6 +113,7 @@ impl Context {
     ) -> Self {
         Self {
             keys: Arc::new(keys),
+            senders: Arc::default(),
             db: Arc::new(db),
             network,
             isolation,

@@ -15,8 +15,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::TryReadyChunksError;
 use futures_util::{Stream, TryStreamExt as _};
 use session_network::StoredMessage;
+use session_protocol::AccountId;
 use session_protocol::storage::Namespace;
-use session_protocol::{AccountId, AccountKeys};
 
 use super::Context;
 use super::apply::{self, Batch, Item, Outcome};
@@ -126,7 +126,7 @@ async fn open(context: &Context, unit: Unit) -> Result<Opened, StoreError> {
         anchor_expires_ms: to_db(first.expiration),
     });
     let fresh = unknown(&context.db, &unit.place, unit.messages).await?;
-    let items = open_all(&context.keys, fresh).await;
+    let items = open_all(context, fresh).await;
     Ok(Opened {
         batch: Batch {
             own: context.account_id(),
@@ -171,18 +171,20 @@ async fn unknown(
 }
 
 /// Opens messages on the blocking pool, one share per core.
-async fn open_all(keys: &Arc<AccountKeys>, messages: Vec<StoredMessage>) -> Vec<Item> {
+async fn open_all(context: &Context, messages: Vec<StoredMessage>) -> Vec<Item> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = messages.len().div_ceil(cores).max(1);
     let messages = Arc::new(messages);
     let tasks: Vec<_> = (0..messages.len())
         .step_by(share)
         .map(|from| {
-            let (keys, messages) = (Arc::clone(keys), Arc::clone(&messages));
+            let (keys, senders) = (Arc::clone(&context.keys), Arc::clone(&context.senders));
+            let messages = Arc::clone(&messages);
             tokio::task::spawn_blocking(move || {
                 let until = (from + share).min(messages.len());
                 let share = messages.get(from..until).unwrap_or_default();
-                share.iter().map(|m| judge(&keys, m)).collect::<Vec<_>>()
+                let judged = share.iter().map(|m| judge(&keys, &senders, m));
+                judged.collect::<Vec<_>>()
             })
         })
         .collect();
@@ -274,7 +276,7 @@ pub async fn retry_quarantine(context: &Context) -> Result<u32, StoreError> {
             .collect();
         // What still makes no sense goes in again, with the present version, in the same transaction.
         let opened = Opened {
-            items: open_all(&context.keys, messages).await,
+            items: open_all(context, messages).await,
             batch: Batch {
                 own: context.account_id(),
                 place: place.clone(),
