@@ -13,12 +13,14 @@ mod vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use session_network::{Network, NetworkConfig, NetworkError, SystemClock};
 use session_protocol::AccountSeed;
 use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
 
 use crate::account::Account;
+use crate::beats::{self, Beats};
 use crate::disturbance;
 use crate::platform::{DirLock, LockError, create_private_dir};
 use crate::store::account_db::{self, AccountDb};
@@ -30,6 +32,9 @@ use crate::vault::{Ask, VaultError, VaultKind, Vaults};
 pub use delete::{Deleted, DeletionScope};
 pub use lock::{LOCKED_BY_USER, Locked};
 pub use vault::VaultStatus;
+
+/// Longest until the network's own task goes on. All that it does has deadlines, and a step of it is far shorter.
+const NETWORK_TURN: Duration = Duration::from_secs(600);
 
 /// Why the agent cannot start or do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +141,8 @@ pub struct Agent {
     restart: AtomicBool,
     stop: watch::Sender<bool>,
     started_ms: i64,
+    /// Tasks that belong to no account.
+    beats: Beats,
     _lock: DirLock,
 }
 
@@ -172,10 +179,20 @@ impl Agent {
             restart: AtomicBool::new(false),
             stop: watch::channel(false).0,
             started_ms: wall_clock_ms(),
+            beats: Beats::default(),
             _lock: lock,
         });
         let (network, stop) = (agent.network.clone(), agent.stop_signal());
-        tokio::spawn(disturbance::watch(network, stop));
+        let alive = beats::relay(
+            "network",
+            NETWORK_TURN,
+            agent.beats.clone(),
+            network.turns(),
+        );
+        tokio::spawn(disturbance::watch(network.clone(), stop));
+        tokio::spawn(alive);
+        // Before anything is dated.
+        network.restored().await;
         tokio::spawn(storage::follow(
             Arc::clone(&agent.health),
             agent.stop_signal(),
@@ -234,6 +251,9 @@ impl Agent {
 
     /// Name of a task that does not turn its loop any more.
     pub async fn stalled(&self) -> Option<&'static str> {
+        if let Some(task) = self.beats.stalled() {
+            return Some(task);
+        }
         match self.state().await {
             State::Ready(account) => account.stalled().await,
             _ => None,

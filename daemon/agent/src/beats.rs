@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// All tasks of a process. Cheap to clone.
@@ -94,6 +95,19 @@ impl Beat {
     }
 }
 
+/// Watches over a task that knows nothing of this: it moves a number at each turn. Ends when nobody can move it any more.
+pub async fn relay(
+    name: &'static str,
+    limit: Duration,
+    beats: Beats,
+    mut turns: watch::Receiver<u64>,
+) {
+    let beat = beats.register(name, limit);
+    while turns.changed().await.is_ok() {
+        beat.turn();
+    }
+}
+
 impl Drop for Beat {
     fn drop(&mut self) {
         self.beats
@@ -125,6 +139,30 @@ mod tests {
         tokio::time::advance(Duration::from_secs(90)).await;
         assert_eq!(beats.stalled(), Some("slow"));
         drop(slow);
+        assert_eq!(beats.stalled(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_elsewhere_that_does_not_turn_is_named() {
+        let beats = Beats::default();
+        let turns = watch::Sender::new(0);
+        let limit = Duration::from_secs(100);
+        let relay = tokio::spawn(relay("elsewhere", limit, beats.clone(), turns.subscribe()));
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(90)).await;
+            assert_eq!(beats.stalled(), None);
+            turns.send_modify(|turns| *turns += 1);
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_secs(101)).await;
+        assert_eq!(beats.stalled(), Some("elsewhere"));
+        turns.send_modify(|turns| *turns += 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(beats.stalled(), None);
+        // One that has ended is not missed.
+        drop(turns);
+        relay.await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1_000)).await;
         assert_eq!(beats.stalled(), None);
     }
 }

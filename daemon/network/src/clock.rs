@@ -4,8 +4,11 @@
 //! round trip; the offset is the median of the last ten, one per node, so that a few lying nodes move nothing, however
 //! often they are asked. Only answers that decrypted count (messages.md 5.3; network.md 4.14, 5.7).
 //!
-//! A local clock that is set while we run is noticed by the clock that nobody can set, and the offset moves against it
-//! before anything is signed or dated.
+//! A local clock that is set while we run, or between two runs without a start of the machine in between, is noticed by
+//! the clock that nobody can set, and the offset moves against it before anything is signed or dated. After a start of the
+//! machine the offset of the last run holds until the first sample: if the clock was set during that, what is written
+//! before the network answers has a wrong time. It is not put right later, because by then the time has been shown, has a
+//! place in the conversation, and names the message.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,6 +33,22 @@ pub trait Clock: Send + Sync {
     fn steady_ms(&self) -> u64 {
         steady_ms()
     }
+
+    /// Opaque name of the machine's present start, from which [`Clock::steady_ms`] counts; `None` where it has none.
+    fn boot(&self) -> Option<String> {
+        boot()
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot() -> Option<String> {
+    None
 }
 
 fn steady_ms() -> u64 {

@@ -18,7 +18,7 @@ use crate::onion::{Carrier, SendError};
 use crate::paths::HOPS;
 use crate::pool::Node;
 use crate::random::Choices;
-use crate::records;
+use crate::records::{self, SavedClock};
 use crate::state::{Asked, Finding, Now, Policy, Route, State, millis};
 use crate::status::Status;
 use crate::sync::lock;
@@ -58,7 +58,10 @@ pub(crate) struct Engine {
     /// Both clocks at the last look.
     looked: std::sync::Mutex<Option<Now>>,
     resynced: tokio::sync::Mutex<Option<Instant>>,
-    saved_offset: std::sync::Mutex<i64>,
+    /// As it was last saved in this run.
+    saved_offset: std::sync::Mutex<Option<i64>>,
+    /// Moves whenever the maintenance task does, the first time when it has taken over what a restart left.
+    pub(crate) turns: watch::Sender<u64>,
 }
 
 impl Engine {
@@ -93,7 +96,8 @@ impl Engine {
             clock,
             looked: std::sync::Mutex::new(None),
             resynced: tokio::sync::Mutex::new(None),
-            saved_offset: std::sync::Mutex::new(0),
+            saved_offset: std::sync::Mutex::new(None),
+            turns: watch::Sender::new(0),
         }
     }
 
@@ -389,33 +393,63 @@ impl Engine {
         }
     }
 
-    /// Takes over what a restart left of the clock.
-    pub(crate) fn restore_offset(&self, offset_ms: i64) {
-        *lock(&self.saved_offset) = offset_ms;
+    /// The maintenance task goes on.
+    pub(crate) fn turn(&self) {
+        self.turns.send_modify(|turns| *turns += 1);
+    }
+
+    /// Takes over what a restart left of the clock. If the machine was not started anew since then, the clock that nobody
+    /// sets tells whether the local one was set meanwhile: the offset moves against that.
+    pub(crate) fn restore_clock(&self, saved: &SavedClock) {
+        let now = self.now();
+        let same_start = saved.boot.is_some() && saved.boot == self.clock.boot();
+        let by = match same_start && saved.steady_ms <= now.steady_ms {
+            true => {
+                let before = Now {
+                    local_ms: saved.local_ms,
+                    steady_ms: saved.steady_ms,
+                };
+                set_by(before, now)
+            }
+            false => 0,
+        };
+        if by != 0 {
+            tracing::info!("the local clock was set since the last run");
+        }
+        let offset_ms = saved.offset_ms.saturating_sub(by);
         self.update(|state| state.offset.restore(offset_ms));
     }
 
     /// Saves guards and clock offset if they changed.
     pub(crate) async fn save_changes(&self) {
-        let (guards, offset) = {
+        let now = self.now();
+        let (guards, offset, known) = {
             let mut state = lock(&self.state);
             let changed = std::mem::take(&mut state.guards_changed);
             let guards = changed.then(|| serde_json::to_value(&state.guards).ok());
-            (guards.flatten(), state.offset.get())
+            let offset = &state.offset;
+            (guards.flatten(), offset.get(), offset.sample_count() > 0)
         };
         if let Some(guards) = guards {
             self.save(CacheRecord::Guards, guards).await;
         }
         let moved = {
             let mut saved = lock(&self.saved_offset);
-            let moved = saved.abs_diff(offset) >= OFFSET_NOISE;
+            // Without an answer of this run there is nothing that the last one did not know.
+            let moved = known && saved.is_none_or(|saved| saved.abs_diff(offset) >= OFFSET_NOISE);
             if moved {
-                *saved = offset;
+                *saved = Some(offset);
             }
             moved
         };
         if moved {
-            self.save(CacheRecord::ClockOffset, offset).await;
+            let clock = SavedClock {
+                offset_ms: offset,
+                local_ms: now.local_ms,
+                steady_ms: now.steady_ms,
+                boot: self.clock.boot(),
+            };
+            self.save(CacheRecord::ClockOffset, clock).await;
         }
     }
 }

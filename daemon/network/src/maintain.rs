@@ -28,6 +28,9 @@ use crate::sync::lock;
 /// Tries to build one path within a round, each with other hops.
 const TRIES: usize = 3;
 
+/// Between two signs of life while nothing is to be done.
+const PULSE: Duration = Duration::from_secs(60);
+
 /// A failed refresh or rotation is repeated after this part of its interval.
 const RETRY_PART: u32 = 10;
 
@@ -68,6 +71,7 @@ impl<'a> Maintenance<'a> {
     async fn rounds(&mut self) {
         self.restore().await;
         loop {
+            self.engine.turn();
             let outcome = self.round().await;
             self.engine.save_changes().await;
             self.strikes.keep(self.engine).await;
@@ -90,8 +94,8 @@ impl<'a> Maintenance<'a> {
 
     /// Takes over list, guards and clock offset of the last run.
     async fn restore(&mut self) {
-        if let Some(offset) = self.engine.load(CacheRecord::ClockOffset).await {
-            self.engine.restore_offset(offset);
+        if let Some(clock) = self.engine.load(CacheRecord::ClockOffset).await {
+            self.engine.restore_clock(&clock);
         }
         let guards: Option<Guards> = self.engine.load(CacheRecord::Guards).await;
         let list: Option<NodeList> = self.engine.load(CacheRecord::Nodes).await;
@@ -129,6 +133,7 @@ impl<'a> Maintenance<'a> {
         }
         self.engine.verify_guards().await;
         self.check_suspects().await;
+        self.engine.turn();
         self.build_missing().await;
         if !self.connected() {
             // Perhaps the list is out of date.
@@ -326,6 +331,7 @@ impl<'a> Maintenance<'a> {
         let now = self.engine.now();
         let due = lock(&self.engine.state).due_for_rotation(now);
         for old in &due {
+            self.engine.turn();
             let now = self.engine.now();
             let begun = self.engine.update(|state| {
                 let rng = &mut *self.engine.choices.get();
@@ -357,11 +363,16 @@ impl<'a> Maintenance<'a> {
                 until = until.min(Instant::now() + self.engine.config.times.guard_rest);
             }
         }
-        tokio::select! {
-            biased;
-            () = sleep_until(until) => {}
-            () = self.engine.wake.notified() => {}
-            () = self.engine.hurry.notified() => {}
+        loop {
+            let pulse = Instant::now() + PULSE;
+            tokio::select! {
+                biased;
+                () = sleep_until(until) => return,
+                () = self.engine.wake.notified() => return,
+                () = self.engine.hurry.notified() => return,
+                // Nothing is due; it is only to be seen that this task lives.
+                () = sleep_until(pulse) => self.engine.turn(),
+            }
         }
     }
 

@@ -30,6 +30,9 @@ use crate::times::Times;
 use crate::transport::Transport;
 use crate::types::{Holder, Retrieved, StoreItem, StoreReceipt, StoredCopy, SwarmReply};
 
+/// Longest that a start waits for what was saved.
+const RESTORE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Most hashes asked about at once.
 const MAX_ASKED: usize = 100;
 
@@ -137,6 +140,22 @@ impl Network {
     /// Paths that were in use until lately, the newest first; at most twenty.
     pub fn dropped_paths(&self) -> Vec<DroppedPath> {
         lock(&self.engine.state).dropped_infos()
+    }
+
+    /// Moves whenever the task that keeps paths and the list of nodes in order goes on: at least once a minute while it has
+    /// nothing to do. Whoever watches over tasks sees by it whether this one still lives.
+    pub fn turns(&self) -> watch::Receiver<u64> {
+        self.engine.turns.subscribe()
+    }
+
+    /// Waits until what a restart left is taken over, above all how far the local clock is off; a cache that does not
+    /// answer is not waited for for long.
+    pub async fn restored(&self) {
+        let mut turns = self.turns();
+        let restored = turns.wait_for(|turns| *turns > 0);
+        if tokio::time::timeout(RESTORE, restored).await.is_err() {
+            tracing::warn!("what the network saved cannot be read");
+        }
     }
 
     /// Tries to connect now instead of after the pause that follows a failure: a person asked for it.

@@ -26,6 +26,19 @@ pub(crate) struct NodeList {
     pub(crate) nodes: Vec<Node>,
 }
 
+/// How far the local clock was off, and when that was so.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedClock {
+    /// Network time less local time, ms.
+    pub(crate) offset_ms: i64,
+    /// Local ms.
+    pub(crate) local_ms: u64,
+    /// Ms of the clock that nobody sets.
+    pub(crate) steady_ms: u64,
+    /// Which start of the machine that clock counts from.
+    pub(crate) boot: Option<String>,
+}
+
 /// Writes a record of this network.
 pub(crate) fn encode<T: Serialize>(network: &str, content: T) -> Option<Vec<u8>> {
     let record = Record {

@@ -21,7 +21,7 @@ use session_protocol::storage::request;
 use session_protocol::{Identifier, Prefix};
 use tokio::time::{Instant, sleep};
 
-use crate::cache::{Cache, MemoryCache};
+use crate::cache::{Cache, CacheRecord, MemoryCache};
 use crate::clock::Clock;
 use crate::config::NetworkConfig;
 use crate::engine::Engine;
@@ -32,6 +32,7 @@ use crate::onion::{Carrier, SendError};
 use crate::pool::{Node, NodeKey};
 use crate::random::{self, Choices};
 use crate::sync::lock;
+use crate::times::Times;
 use crate::transport::{Reply, Transport, TransportError};
 
 /// When the simulated nodes' clocks start, Unix ms.
@@ -274,7 +275,17 @@ struct World {
 
 impl World {
     fn start(seed: u64, sim: &Arc<Sim>, cache: Arc<dyn Cache>) -> Self {
-        let config = NetworkConfig::from_toml("seeds = [\"http://127.0.0.1:1\"]").unwrap();
+        Self::start_with(seed, sim, cache, |_| {})
+    }
+
+    fn start_with(
+        seed: u64,
+        sim: &Arc<Sim>,
+        cache: Arc<dyn Cache>,
+        change: impl FnOnce(&mut Times),
+    ) -> Self {
+        let mut config = NetworkConfig::from_toml("seeds = [\"http://127.0.0.1:1\"]").unwrap();
+        change(&mut config.times);
         let transport = Arc::new(Lists(Arc::clone(sim)));
         let choices = Choices::new(Seeded(!seed));
         let engine = Engine::new(config, cache, sim.clone(), transport, sim.clone(), choices);
@@ -381,6 +392,69 @@ fn a_working_path_is_found_and_bad_nodes_are_avoided() {
             requests < 4_000,
             "{requests} requests in a quarter of an hour"
         );
+    });
+}
+
+/// A cache that never answers once it is told so.
+#[derive(Default)]
+struct Stuck {
+    inner: MemoryCache,
+    is_stuck: std::sync::atomic::AtomicBool,
+}
+
+impl Cache for Stuck {
+    fn load(&self, record: CacheRecord) -> BoxFuture<'_, Option<Vec<u8>>> {
+        self.inner.load(record)
+    }
+
+    fn save(&self, record: CacheRecord, bytes: Vec<u8>) -> BoxFuture<'_, ()> {
+        match self.is_stuck.load(Ordering::Relaxed) {
+            true => pending().boxed(),
+            false => self.inner.save(record, bytes),
+        }
+    }
+}
+
+/// The maintenance task shows that it lives, whether all is well, nobody answers, or there is nothing to do; one that
+/// hangs shows that it does not.
+#[test]
+fn maintenance_turns_unless_it_hangs() {
+    worlds(|seed| async move {
+        // Hours of each world: a few of them will do.
+        if seed >= WORLDS / 10 {
+            return;
+        }
+        let sim = Sim::new(seed, 24);
+        let cache = Arc::new(Stuck::default());
+        // With times that would let it sleep for hours.
+        let world = World::start_with(seed, &sim, cache.clone(), |times| {
+            times.test = Duration::from_secs(36_000);
+            times.rotate = Duration::from_secs(36_000);
+        });
+        let mut turns = world.network.turns();
+        let mut longest = async |span: u64| {
+            let (end, mut last) = (Instant::now() + Duration::from_secs(span), Instant::now());
+            let mut longest = Duration::ZERO;
+            while Instant::now() < end {
+                let changed = tokio::time::timeout_at(end, turns.changed()).await;
+                longest = longest.max(last.elapsed());
+                if changed.is_ok() {
+                    last = Instant::now();
+                }
+            }
+            longest
+        };
+        for (offline, bad) in [(false, 0), (true, 0), (false, 9)] {
+            *lock(&sim.offline) = offline;
+            sim.corrupt(bad, &ALL, |_| true);
+            let longest = longest(3600).await;
+            assert!(longest < Duration::from_secs(300), "{longest:?}");
+        }
+        // The list of nodes is renewed within two hours, and then to be saved.
+        sim.corrupt(0, &ALL, |_| true);
+        cache.is_stuck.store(true, Ordering::Relaxed);
+        let longest = longest(4 * 3600).await;
+        assert!(longest > Duration::from_secs(3600), "{longest:?}");
     });
 }
 

@@ -141,12 +141,23 @@ async fn a_clock_that_is_wrong_by_an_hour_or_a_day_does_no_harm() {
         let saved = cache.load(CacheRecord::ClockOffset).await.unwrap();
         assert!(!saved.is_empty());
 
-        // Known from the first moment of the next run on.
+        // Known from the first moment of the next run on, also when the clock was set in between.
+        for now_wrong in [wrong / 2, wrong] {
+            clock.0.store(now_wrong, Ordering::SeqCst);
+            let mut config = world.config();
+            if now_wrong != wrong {
+                // Nobody tells the time.
+                config.times.poll = DEADLINE;
+                config.seeds.clear();
+                cache_without_nodes(&cache).await;
+            }
+            let network = Network::start(config, cache.clone(), clock.clone());
+            network.restored().await;
+            assert!((network.clock_offset_ms() + now_wrong).abs() < 30_000);
+            assert!(network.now_ms().abs_diff(SystemClock.now_ms()) < 30_000);
+            network.shutdown().await;
+        }
         let network = Network::start(world.config(), cache, clock.clone());
-        until(&network, "offset", |status| {
-            (status.clock_offset_ms + wrong).abs() < 30_000
-        })
-        .await;
 
         // Set while running: known at once, before anything is asked.
         connected(&network).await;
@@ -228,6 +239,11 @@ async fn a_list_that_is_too_short_is_not_used() {
     })
     .await;
     assert_eq!(status.last_error, Some("TOO_FEW_NODES"));
+}
+
+/// Leaves the clock alone.
+async fn cache_without_nodes(cache: &MemoryCache) {
+    cache.save(CacheRecord::Nodes, Vec::new()).await;
 }
 
 fn free_port() -> u16 {

@@ -4,7 +4,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Agent, Localnet, body, sent_ms, until};
+use session_localnet::Faults;
+
+use crate::harness::{Agent, Localnet, Nodes, bodies, body, sent_ms, until};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
@@ -85,6 +87,47 @@ async fn wrong_clocks(first: [i64; 2], then: [i64; 2]) {
             assert!(span.contains(&at_ms), "{at_ms} is not within {span:?}");
         }
     }
+}
+
+/// Set while the agent was off, and no node tells the time: what is written then has the right one all the same, before
+/// anything else could have told it.
+#[tokio::test]
+async fn a_clock_set_while_the_agent_was_off_is_not_seen_before_the_network_answers() {
+    let net = Localnet::start().await;
+    let nodes = Nodes::of(&net);
+    let mut agent = Agent::new(&net.room, "a", &net.file);
+    let mut id = String::new();
+    let began_ms = true_ms();
+    let mut expected = Vec::new();
+    for off_by in [0, DAY, -HOUR, 0] {
+        nodes.0.set("all", Faults::down()).await.unwrap();
+        agent.clock_off_by(off_by);
+        agent.up().await;
+        if id.is_empty() {
+            id = agent.create("somebody").await;
+        }
+        agent.until_ready().await;
+        let text = format!("written {off_by} s off");
+        let written = agent.send(&id, &text).await;
+        expected.push(text);
+        nodes.heal().await;
+        until_told(&agent, off_by).await;
+        agent.until_synced(&written.id).await;
+        agent.stop().await;
+    }
+    agent.up().await;
+    agent.until_ready().await;
+    let all = agent.messages(&id).await;
+    assert_eq!(bodies(&all), expected);
+    let span = began_ms - SLACK_MS..true_ms() + SLACK_MS;
+    for message in &all {
+        let at_ms = sent_ms(message);
+        assert!(
+            span.contains(&at_ms),
+            "{at_ms} is not within {span:?}: {message:?}"
+        );
+    }
+    assert!(all.iter().map(sent_ms).is_sorted());
 }
 
 #[tokio::test]
