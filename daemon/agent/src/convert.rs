@@ -10,6 +10,7 @@ use crate::store::StoreError;
 use crate::store::conversations::{ConversationRow, HIDDEN, NOTE_TO_SELF};
 use crate::store::details::AttachmentRow;
 use crate::store::messages::{self, MessageRow, kind};
+use crate::store::salvage::GAP_BY_DAMAGE;
 use crate::sync::signal::{Signal, What};
 use crate::time::{duration_ms, timestamp};
 
@@ -101,6 +102,11 @@ fn said(row: &MessageRow) -> v1::message::Content {
         kind::GAP => Content::Gap(v1::GapContent {
             from_time: timestamp(row.detail_ms),
             until_time: timestamp(row.sent_ms),
+            cause: match row.detail {
+                GAP_BY_DAMAGE => v1::GapCause::Damage,
+                _ => v1::GapCause::Away,
+            }
+            .into(),
         }),
         kind => Content::Unsupported(v1::UnsupportedContent {
             kind: kind.to_owned(),

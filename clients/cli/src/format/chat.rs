@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 use sessiond_client::v1::{
-    CallState, DataExtractionKind, DisappearingMode, DisappearingSetting, Message,
+    CallState, DataExtractionKind, DisappearingMode, DisappearingSetting, GapCause, Message,
     MessageDirection, SendState, message::Content,
 };
 
@@ -111,6 +111,9 @@ fn body(message: &Message) -> Vec<String> {
         ],
         Some(Content::RequestAccepted(_)) => vec!["[accepted your request]".to_owned()],
         Some(Content::TimerChange(it)) => vec![timer_change(it.setting.as_ref())],
+        Some(Content::Gap(it)) if it.cause() == GapCause::Damage => {
+            vec!["[messages are missing here: this part of the database was damaged]".to_owned()]
+        }
         Some(Content::Gap(_)) => {
             vec!["[messages may be missing here: this device was away for too long]".to_owned()]
         }

@@ -131,6 +131,17 @@ fn stored(storage: &StorageStatus, clock: &Clock) -> Vec<(&'static str, String)>
     if storage.unclean_stop {
         lines.push(("Last run", "did not end cleanly".to_owned()));
     }
+    if let Some(it) = &storage.salvage {
+        let text = format!(
+            "{}: {} damaged pages, {} messages kept, {} lost, {} no longer being sent",
+            clock.date_time(it.time.as_ref()),
+            it.damaged_page_count,
+            it.kept_message_count,
+            it.lost_message_count,
+            it.unsent_message_count
+        );
+        lines.push(("Salvaged", text));
+    }
     lines.extend(storage.copies.iter().map(|copy| {
         let what = match copy.kind.as_str() {
             "BEFORE_MIGRATION" => "of the database before its schema changed".to_owned(),

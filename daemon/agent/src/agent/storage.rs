@@ -5,6 +5,9 @@
 //! serves anything; and that opening comes at once, too: the account is closed and opened within this process, at most
 //! [`REPAIRS`] times. Meanwhile it is LOCKED with the reason CHECKING_DATABASE.
 //!
+//! A database whose check found damage, or that does not open although something in it was written with this key, is
+//! salvaged ([`salvage`]) before it is opened.
+//!
 //! Before the schema changes the database is copied ([`copy`]); the copy ends with the first check that finds the changed
 //! database sound.
 
@@ -14,18 +17,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rand_core::Rng as _;
+use session_protocol::AccountKeys;
 use tokio::sync::watch;
 
 use super::lock::Locked;
 use super::{Agent, AgentError, State};
 use crate::account::Account;
 use crate::events::EndReason;
+use crate::random::os_rng;
 use crate::store::account_db::{self, AccountDb};
 use crate::store::check::{self, Pace};
 use crate::store::daemon_db::AccountRow;
 use crate::store::health::Check;
 use crate::store::marks::Marks;
-use crate::store::{Health, StoreError, Trouble, copy, space};
+use crate::store::{Health, Meta, StoreError, Trouble, copy, salvage, space};
 use crate::time::wall_clock_ms;
 use crate::vault::{DatabaseKey, VaultRecord};
 
@@ -47,7 +53,8 @@ impl Agent {
         &self.health
     }
 
-    /// Opens the account's database, after a check where a damaged page was met before, and starts its tasks.
+    /// Opens the account's database, after a check where a damaged page was met before and a salvage where it is needed,
+    /// and starts its tasks.
     pub(super) async fn open_account(
         &self,
         row: &AccountRow,
@@ -74,23 +81,96 @@ impl Agent {
                 "the last run did not close the database; it is checked beside the work"
             );
         }
-        let mut marks = Marks {
+        let key = record.database_key.clone();
+        if salvage::finish(&path, &key, wall_clock_ms()).await? {
+            tracing::warn!("a salvage that was cut short was brought to its end");
+        }
+        if marks.damaged {
+            tracing::warn!("a damaged page was met: the database is checked before it is used");
+            if !check::is_sound(&path, &key, Pace::Full).await? {
+                self.salvage(&path, &record).await?;
+            }
+        }
+        let opened = match self.open_whole(row, &path, record.clone()).await {
+            // The right key does not open it, or something in it does not fit.
+            Err(
+                error @ (StoreError::Damaged
+                | StoreError::WrongKey
+                | StoreError::Sql(_)
+                | StoreError::Migrate(_)),
+            ) => {
+                let is_sound = check::is_sound(&path, &key, Pace::Full).await;
+                if !matches!(is_sound, Ok(false)) {
+                    return Err(error.into());
+                }
+                self.salvage(&path, &record).await?;
+                self.open_whole(row, &path, record).await?
+            }
+            opened => opened?,
+        };
+        let checked_ms = match self.health.now().check {
+            Check::Sound(at_ms) => at_ms,
+            _ => 0,
+        };
+        let marks = Marks {
+            open: true,
+            damaged: false,
+            checked_ms,
+            sound: checked_ms > 0,
+        };
+        self.daemon_db.set_marks(&row.handle, marks).await?;
+        Ok(opened)
+    }
+
+    /// Takes over what is readable of a damaged database.
+    async fn salvage(&self, path: &Path, record: &VaultRecord) -> Result<(), StoreError> {
+        tracing::error!("the database is damaged; what is readable is taken over into a new one");
+        let now_ms = wall_clock_ms();
+        let mut log_id = [0; 8];
+        os_rng().fill_bytes(&mut log_id);
+        let known = Meta {
+            network: self.network.name().to_owned(),
+            account_id: AccountKeys::from_seed(&record.seed)
+                .account_id()
+                .to_string(),
+            display_name: String::new(),
+            profile_s: 0,
+            created_ms: now_ms,
+            log_id,
+        };
+        let report = salvage::run(path, &record.database_key, &known, now_ms).await?;
+        tracing::warn!(
+            damaged_pages = report.damaged_pages,
+            kept_messages = report.kept_messages,
+            lost_messages = report.lost_messages,
+            unsent_messages = report.unsent_messages,
+            "the database was salvaged; the damaged one is kept as a copy"
+        );
+        // The new one is checked beside the work.
+        self.health.update(|now| now.check = Check::None);
+        Ok(())
+    }
+
+    /// Opens it, behind a copy where its schema is to change.
+    async fn open_whole(
+        &self,
+        row: &AccountRow,
+        path: &Path,
+        record: VaultRecord,
+    ) -> Result<Arc<Account>, StoreError> {
+        let key = record.database_key.clone();
+        self.mind_copies(path, &key)?;
+        // Before anything is written to it.
+        let marks = self.daemon_db.marks(&row.handle).await?;
+        let marks = Marks {
             open: true,
             ..marks
         };
-        if marks.damaged {
-            tracing::warn!("a damaged page was met: the database is checked before it is used");
-            marks.sound = check::is_sound(&path, &record.database_key, Pace::Full).await?;
-            marks.checked_ms = wall_clock_ms();
-            marks.damaged = !marks.sound;
-            self.health.update(|now| now.check = checked(&marks));
-        }
         self.daemon_db.set_marks(&row.handle, marks).await?;
-        self.mind_copies(&path, &record.database_key)?;
-        if account_db::needs_migration(&path, &record.database_key).await? {
-            copy::before_migration(&path, &record.database_key, wall_clock_ms()).await?;
+        if account_db::needs_migration(path, &key).await? {
+            copy::before_migration(path, &key, wall_clock_ms()).await?;
             tracing::info!("the database was copied before its schema changes");
-            self.mind_copies(&path, &record.database_key)?;
+            self.mind_copies(path, &key)?;
         }
         let (network, stop) = (self.network.clone(), self.stop_signal());
         let health = Arc::clone(&self.health);
@@ -98,9 +178,9 @@ impl Agent {
         if let Err(StoreError::Migrate(error)) = &started {
             tracing::error!(%error, "the schema could not be changed; the database is as it was");
             // Nothing was changed, so nothing has to be kept.
-            copy::end(&path, copy::Kind::BeforeMigration)?;
+            copy::end(path, copy::Kind::BeforeMigration)?;
         }
-        Ok(started?)
+        started
     }
 
     /// Ends copies that are past their time, and tells which are kept.
@@ -248,12 +328,5 @@ impl Agent {
         if retry {
             tokio::spawn(Arc::clone(&self).keep_trying(row));
         }
-    }
-}
-
-fn checked(marks: &Marks) -> Check {
-    match marks.sound {
-        true => Check::Sound(marks.checked_ms),
-        false => Check::Damaged(marks.checked_ms),
     }
 }

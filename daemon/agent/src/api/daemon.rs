@@ -37,6 +37,13 @@ fn storage(condition: &Condition) -> v1::StorageStatus {
                 end_time: timestamp(kept.ends_ms),
             })
             .collect(),
+        salvage: condition.salvage.map(|report| v1::Salvage {
+            time: timestamp(report.at_ms),
+            damaged_page_count: report.damaged_pages,
+            kept_message_count: report.kept_messages,
+            lost_message_count: report.lost_messages,
+            unsent_message_count: report.unsent_messages,
+        }),
     }
 }
 

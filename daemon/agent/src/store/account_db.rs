@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
-use super::{Health, StoreError, Writer, copy, events, sqlite, tokenizer};
+use super::{Health, StoreError, Writer, copy, events, salvage, sqlite, tokenizer};
 use crate::platform::{ensure_private_file, sync_parent, write_private_file};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
@@ -115,6 +115,8 @@ impl AccountDb {
         if meta.network != network {
             return Err(StoreError::OtherNetwork(meta.network));
         }
+        let salvaged = salvage::Report::read(&mut connection).await?;
+        health.update(|now| now.salvage = salvaged);
         let examined = Arc::clone(&health);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -446,6 +448,7 @@ pub fn remove_files(path: &Path) -> std::io::Result<()> {
     ];
     names.iter().try_for_each(|name| copy::remove(name))?;
     copy::end_all(path)?;
+    salvage::remove_files(path)?;
     sync_parent(path)
 }
 

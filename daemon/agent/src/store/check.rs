@@ -36,6 +36,7 @@ pub async fn is_sound(path: &Path, key: &DatabaseKey, pace: Pace) -> Result<bool
     let mut connection = match account_db::connect_to_read(path, key).await {
         Ok(connection) => connection,
         Err(StoreError::WrongKey | StoreError::Damaged) => return Ok(false),
+        Err(StoreError::Sql(error)) => return damaged_or(error),
         Err(error) => return Err(error),
     };
     let sound = check(&mut connection, pace).await;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use sqlx::SqliteConnection;
 use tokio::sync::watch;
 
-use super::{copy, space};
+use super::{copy, salvage, space};
 use crate::time::wall_clock_ms;
 
 /// Bytes that must fit before a full disk counts as having room again.
@@ -104,6 +104,8 @@ pub struct Condition {
     pub unclean_stop: bool,
     /// The last check.
     pub check: Check,
+    /// The last time what was readable was taken over from a damaged database.
+    pub salvage: Option<salvage::Report>,
     /// Copies that are kept for safety.
     pub copies: Vec<copy::Kept>,
 }

@@ -33,7 +33,7 @@ pub mod kind {
     pub const REQUEST_ACCEPTED: &str = "REQUEST_ACCEPTED";
     /// The author changed its disappearing setting; the new one is the message's own.
     pub const TIMER_CHANGE: &str = "TIMER_CHANGE";
-    /// Messages may be missing; from `detail_ms` until `sent_ms`.
+    /// Messages may be missing; from `detail_ms` until `sent_ms`; `detail` says why.
     pub const GAP: &str = "GAP";
 }
 

@@ -26,6 +26,7 @@ pub mod marks;
 pub mod messages;
 pub mod outbox;
 pub mod received;
+pub mod salvage;
 pub mod schema;
 pub mod search;
 pub mod settings;

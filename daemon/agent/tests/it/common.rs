@@ -24,7 +24,7 @@ pub struct Rig {
     pub context: Context,
     pub dir: TempDir,
     pub key: DatabaseKey,
-    stop: watch::Sender<bool>,
+    pub stop: watch::Sender<bool>,
 }
 
 /// The account of `keys(1)` in a fresh database.

@@ -13,6 +13,7 @@ mod later;
 mod local;
 mod receive;
 mod repair;
+mod salvage;
 mod saved;
 mod say;
 mod search;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use session_protocol::phrase;
-use sessiond::vault::{Ask, VaultKind, Vaults};
+use sessiond::vault::{Ask, DatabaseKey, VaultKind, Vaults};
 
 use crate::harness::{Agent, Localnet};
 
@@ -34,7 +34,7 @@ fn latin1(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn assert_clean(path: &Path, secrets: &Secrets) {
+pub fn assert_clean(path: &Path, secrets: &Secrets) {
     let text = latin1(&fs::read(path).unwrap());
     for (what, secret) in secrets {
         assert!(
@@ -103,6 +103,22 @@ pub async fn keys_of(agent: &Agent) -> Secrets {
         record.database_key.as_bytes(),
     );
     secrets
+}
+
+/// Handle and database key of an agent's account.
+pub async fn secrets(agent: &Agent) -> (String, DatabaseKey) {
+    let dir = agent.state_dir();
+    let handle = fs::read_dir(&dir)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .find_map(|name| Some(name.strip_suffix(".vault")?.to_owned()))
+        .unwrap();
+    let vaults = Vaults::new(&dir, Some(agent.passphrase_file()), None);
+    let record = vaults
+        .load(VaultKind::Passphrase, &handle, None, Ask::Nobody)
+        .await
+        .unwrap_or_else(|error| panic!("a record: {error}"));
+    (handle, record.database_key)
 }
 
 /// Account IDs, which may be in no file, but may be in a log that was asked for everything.

@@ -13,6 +13,7 @@ mod clocks;
 mod conformance;
 mod converse;
 mod ctl;
+mod damage;
 mod delete;
 mod errors;
 mod faults;
