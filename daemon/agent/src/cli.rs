@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::agent::{Agent, Options};
 use crate::api::{Api, server};
+use crate::configured::{self, Reread};
+use crate::log::{self, Log, LogArgs};
 use crate::platform;
 use crate::platform::listener::{Listener, Origin};
 use crate::platform::supervisor;
@@ -32,10 +34,14 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "sessiond holds one Session account and serves it to local programs over gRPC on a Unix socket.\n\
     Drive it with sessionctl. It ends cleanly on SIGTERM and SIGINT.\n\n\
-    Logs go to standard error; set RUST_LOG (for example RUST_LOG=debug) for more.";
+    Logs go to the journal where standard error leads there, else to standard error, or into --log-file (at most 16 MiB).\n\
+    Lines repeated within a minute are told once; what the log does not take in time is lost and counted. At error, warn\n\
+    and info no line holds a text, an account ID, a key or a node's address. SIGHUP rereads the level from the\n\
+    configuration file.";
 
 /// What sessiond can be told to do.
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one, parsed once
 pub enum Command {
     /// Run the agent in the foreground
     Run(RunArgs),
@@ -101,6 +107,9 @@ pub struct RunArgs {
     /// File that holds the passphrase of the passphrase vault; without it, `sessionctl unlock` asks
     #[arg(long, env = "SESSIOND_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 impl RunArgs {
@@ -167,6 +176,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let listener = listener?;
     if agent.wants_restart() {
         outcome?;
+        log::flush();
         return Err(begin_anew(&listener)).context("locked, but the agent cannot begin anew");
     }
     // Only a socket of ours is left here: the state directory is still held.
@@ -249,10 +259,11 @@ async fn serve(
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                // Settings live in the database and count at once; what a person wants by a reload is a fresh look
-                // at the network.
+                // Settings live in the database and count at once; what a person wants by a reload is what the
+                // configuration file says now, and a fresh look at the network.
                 _ = hangup.recv() => {
                     supervisor::reloading();
+                    reload().await;
                     stopper.network().disturbed();
                     supervisor::ready("answers on its socket");
                 }
@@ -272,18 +283,30 @@ async fn serve(
     served
 }
 
-/// Logs to standard error: info by default, third-party crates at warn.
-pub fn init_logging() {
-    use std::io::IsTerminal as _;
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("warn,sessiond=info,session_network=info,session_localnet=info")
+/// Takes from the configuration file what can change while the agent runs, and says what cannot.
+async fn reload() {
+    // Files may be slow.
+    let reread = tokio::task::spawn_blocking(configured::reread).await;
+    let Reread { log, waiting } = match reread {
+        Ok(Ok(Some(reread))) => reread,
+        Ok(Ok(None)) | Err(_) => return,
+        Ok(Err(error)) => {
+            let error = session_network::Private(error);
+            tracing::warn!(%error, "the configuration file is not right and changes nothing: see `sessionctl config check`");
+            return;
+        }
+    };
+    let changed = Log::get().is_some_and(|current| {
+        current.reopen();
+        current.set(&log)
     });
-    let installed = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
-    // A second initialisation in one process (tests) keeps the first.
-    drop(installed);
+    for key in &waiting {
+        tracing::warn!(
+            key,
+            "changed in the configuration file; counts after a restart"
+        );
+    }
+    if !changed && waiting.is_empty() {
+        tracing::info!("the configuration file says what it said");
+    }
 }

@@ -1,24 +1,95 @@
-//! The command line as it stands with the configuration file: what neither an option nor a variable says is taken from there.
+//! The command line as it stands with the configuration file: what neither an option nor a variable says is taken from
+//! there. It is read at the start, and again on SIGHUP for what can change while the agent runs: what is logged.
 
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::process::exit;
+use std::sync::OnceLock;
 
 use clap::Parser as _;
-use sessiond_config::{Config, KEYS, Key, User};
+use sessiond_config::{Config, ConfigError, KEYS, Key, User};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
+use crate::log::LogArgs;
 
 /// Exit status for wrong usage, as clap has it.
 const WRONG_USAGE: i32 = 2;
+
+/// What this process took from the file at its start.
+static TAKEN: OnceLock<Vec<Taken>> = OnceLock::new();
+
+/// Keys that count without a restart.
+const AT_ONCE: [&str; 2] = ["log_level", "log_filter"];
+
+/// A value of the file that nothing beats.
+type Taken = (&'static Key, String);
+
+/// What the file says now.
+#[derive(Debug)]
+pub struct Reread {
+    /// Counts at once.
+    pub log: LogArgs,
+    /// Keys that say something else than at the start and count after a restart.
+    pub waiting: Vec<&'static str>,
+}
+
+/// Why the file was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RereadError {
+    /// It is not right.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It does not fit the command line.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+}
+
+/// Reads the file again. `None` where this process did not begin with one that it could read: another program that
+/// carries the agent.
+///
+/// # Errors
+///
+/// The file is not right; then nothing of it counts.
+pub fn reread() -> Result<Option<Reread>, RereadError> {
+    let Some(at_start) = TAKEN.get() else {
+        return Ok(None);
+    };
+    let args: Vec<OsString> = env::args_os().collect();
+    let now = taken(&args, |name| env::var_os(name), &Config::load()?);
+    let Command::Run(run) = Cli::try_parse_from(with(args, &now))?.command else {
+        return Ok(None);
+    };
+    let waiting = differ(at_start, &now);
+    Ok(Some(Reread {
+        log: run.log,
+        waiting,
+    }))
+}
+
+/// Keys whose values are not the same, without those that count at once.
+fn differ(before: &[Taken], now: &[Taken]) -> Vec<&'static str> {
+    let value = |taken: &[Taken], key: &Key| {
+        let found = taken.iter().find(|(of, _)| of.name == key.name);
+        found.map(|(_, value)| value.clone())
+    };
+    KEYS.iter()
+        .filter(|key| !AT_ONCE.contains(&key.name) && value(before, key) != value(now, key))
+        .map(|key| key.name)
+        .collect()
+}
 
 /// This process's command line. Ends the process when it or the configuration file is wrong.
 #[must_use]
 pub fn parse() -> Cli {
     let args: Vec<OsString> = env::args_os().collect();
     match Config::load() {
-        Ok(config) => Cli::parse_from(with_file(args, |name| env::var_os(name), &config)),
+        Ok(config) => {
+            let taken = taken(&args, |name| env::var_os(name), &config);
+            let cli = Cli::parse_from(with(args, &taken));
+            drop(TAKEN.set(taken));
+            cli
+        }
         Err(error) => {
             // Help and the version need no file.
             let _ = Cli::parse_from(&args);
@@ -28,32 +99,45 @@ pub fn parse() -> Cli {
     }
 }
 
-/// Adds the file's values to `run` as options, each unless the option or its variable is given.
-fn with_file(
-    mut args: Vec<OsString>,
+/// The file's values for `run`, each unless its option or its variable is given.
+fn taken(
+    args: &[OsString],
     variable: impl Fn(&str) -> Option<OsString>,
     config: &Config,
-) -> Vec<OsString> {
+) -> Vec<Taken> {
     if args.get(1).is_none_or(|command| command != "run") {
-        return args;
+        return Vec::new();
     }
-    let said = |key: &Key| given(&args, &option(key)).or_else(|| variable(key.variable));
-    let mut added = Vec::new();
+    let said = |key: &Key| given(args, &option(key)).or_else(|| variable(key.variable));
+    let said_otherwise = |name: &str, in_file: &str| {
+        let said = Key::named(name).and_then(said);
+        said.is_some_and(|value| value != in_file)
+    };
+    let mut taken = Vec::new();
     for key in KEYS.iter().filter(|key| key.user != User::Ctl) {
         let Some(value) = config.get(key).filter(|_| said(key).is_none()) else {
             continue;
         };
-        // One said another vault: the file's passphrase is for the file's own.
-        if key.name == "passphrase_file"
-            && Key::named("vault")
-                .and_then(said)
-                .is_some_and(|vault| vault != "passphrase")
-        {
-            continue;
+        let beaten = match key.name {
+            // One said another vault: the file's passphrase is for the file's own.
+            "passphrase_file" => said_otherwise("vault", "passphrase"),
+            // One said how much is logged: that beats how the file has it in detail.
+            "log_filter" => said_otherwise("log_level", ""),
+            _ => false,
+        };
+        if !beaten {
+            taken.push((key, value));
         }
-        added.push(OsString::from(format!("{}={value}", option(key))));
     }
-    args.extend(added);
+    taken
+}
+
+/// Adds the file's values as options.
+fn with(mut args: Vec<OsString>, taken: &[Taken]) -> Vec<OsString> {
+    let options = taken
+        .iter()
+        .map(|(key, value)| format!("{}={value}", option(key)));
+    args.extend(options.map(OsString::from));
     args
 }
 
@@ -87,7 +171,8 @@ mod tests {
     use sessiond_config::Kind;
 
     use super::*;
-    use crate::cli::{Command, RunArgs, VaultKind};
+    use crate::cli::{RunArgs, VaultKind};
+    use crate::log::LogLevel;
 
     fn config(text: &str) -> Config {
         let dir = tempfile::tempdir().unwrap();
@@ -102,7 +187,9 @@ mod tests {
             let found = variables.iter().find(|(n, _)| *n == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        let args = with_file(args.collect(), variable, &config(file));
+        let args: Vec<OsString> = args.collect();
+        let taken = taken(&args, variable, &config(file));
+        let args = with(args, &taken);
         let Command::Run(args) = Cli::try_parse_from(args).unwrap().command else {
             panic!("run")
         };
@@ -140,6 +227,27 @@ mod tests {
         );
         let args = run(&["--vault", "passphrase"], &[], file);
         assert_eq!(args.passphrase_file.as_deref(), Some(Path::new("/p")));
+    }
+
+    #[test]
+    fn a_level_that_is_said_beats_the_files_filter() {
+        let file = "log_level = 'debug'\nlog_filter = 'warn,sessiond::sync=trace'";
+        let log = run(&[], &[], file).log;
+        assert_eq!(log.log_level, LogLevel::Debug);
+        assert!(log.log_filter.is_some());
+        let log = run(&["--log-level", "error"], &[], file).log;
+        assert_eq!((log.log_level, log.log_filter), (LogLevel::Error, None));
+    }
+
+    #[test]
+    fn what_counts_after_a_restart_is_named() {
+        let args = ["sessiond", "run", "--socket", "/s"].map(OsString::from);
+        let taken = |file| super::taken(&args, |_| None, &config(file));
+        let before = taken("network = 'test'\nsocket = '/1'\nlog_level = 'warn'");
+        let now = taken("socket = '/2'\nlog_level = 'info'\nlog_file = '/l'\nfull = true");
+        // The socket is said on the command line, which still holds; `full` is not the agent's.
+        assert_eq!(differ(&before, &now), ["network", "log_file"]);
+        assert!(differ(&now, &now).is_empty());
     }
 
     #[test]

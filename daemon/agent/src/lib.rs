@@ -16,6 +16,7 @@ pub mod convert;
 pub mod disturbance;
 pub mod events;
 pub mod health;
+pub mod log;
 pub mod notify;
 pub mod platform;
 pub mod random;

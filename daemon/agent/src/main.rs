@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use sessiond::cli::{self, Command};
-use sessiond::{configured, service};
+use sessiond::{configured, log, service};
 
 fn main() -> ExitCode {
     let cli = configured::parse();
-    cli::init_logging();
     let args = match cli.command {
         Command::Run(args) => args,
         Command::Service(command) => {
@@ -17,6 +16,10 @@ fn main() -> ExitCode {
             });
         }
     };
+    if let Err(error) = log::init(&args.log) {
+        eprintln!("sessiond: the log file cannot be used: {error}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(cli::run(args));
     // A vault that hangs must not hold the process.
     runtime.shutdown_background();
+    log::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,6 +15,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// true or false.
     Switch,
+    /// Log levels by module.
+    LogFilter,
 }
 
 /// Who reads a value.
@@ -44,6 +46,9 @@ pub struct Key {
     /// What it is, for people.
     pub help: &'static str,
 }
+
+/// How much is logged, the least first.
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 /// Everything that can be configured.
 pub const KEYS: &[Key] = &[
@@ -120,6 +125,30 @@ pub const KEYS: &[Key] = &[
         help: "file that holds the passphrase of the passphrase vault",
     },
     Key {
+        name: "log_level",
+        variable: "SESSIOND_LOG_LEVEL",
+        kind: Kind::Choice(LEVELS),
+        user: User::Agent,
+        default: "info",
+        help: "log at least this; read again on SIGHUP",
+    },
+    Key {
+        name: "log_filter",
+        variable: "RUST_LOG",
+        kind: Kind::LogFilter,
+        user: User::Agent,
+        default: "",
+        help: "log by module instead: warn,sessiond::sync=debug; read again on SIGHUP",
+    },
+    Key {
+        name: "log_file",
+        variable: "SESSIOND_LOG_FILE",
+        kind: Kind::Path,
+        user: User::Agent,
+        default: "",
+        help: "log into this file in place of standard error or the journal; at most 16 MiB",
+    },
+    Key {
         name: "full",
         variable: "SESSIONCTL_FULL",
         kind: Kind::Switch,
@@ -157,8 +186,23 @@ impl Key {
             Kind::Choice(choices) => Err(format!("give one of {}", choices.join(", "))),
             Kind::Switch if matches!(value, "true" | "false") => Ok(()),
             Kind::Switch => Err("give true or false".into()),
+            Kind::LogFilter if value.split(',').all(is_directive) => Ok(()),
+            Kind::LogFilter => {
+                Err("give levels by module, separated by commas: warn,sessiond::sync=debug".into())
+            }
         }
     }
+}
+
+/// A level, or a module and its level.
+fn is_directive(text: &str) -> bool {
+    let (module, level) = match text.trim().split_once('=') {
+        Some((module, level)) => (Some(module), level),
+        None => (None, text.trim()),
+    };
+    let in_module = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    (level == "off" || LEVELS.contains(&level))
+        && module.is_none_or(|module| !module.is_empty() && module.chars().all(in_module))
 }
 
 #[cfg(test)]
@@ -175,6 +219,9 @@ mod tests {
         assert!(check("proxy", "socks5h://127.0.0.1:9050") && !check("proxy", "http://proxy"));
         assert!(!check("proxy", "socks5h://me:secret@host"));
         assert!(check("full", "true") && !check("full", "yes"));
+        assert!(check("log_filter", "warn") && check("log_filter", "warn, sessiond::sync=debug"));
+        assert!(!check("log_filter", "") && !check("log_filter", "=warn"));
+        assert!(!check("log_filter", "sessiond") && !check("log_filter", "a b=warn"));
         assert!(Key::named("colour").is_none());
     }
 

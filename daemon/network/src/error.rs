@@ -2,6 +2,8 @@
 
 use session_protocol::onion::BuildError;
 
+use crate::private::Private;
+
 /// Failure of a call to the network. None of them says that nothing was stored: a store whose answer was lost
 /// may have happened, and is safe to repeat.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +24,7 @@ pub enum NetworkError {
     #[error("onion paths failed")]
     PathFailed,
     /// The destination answered, and refused.
-    #[error("service node refused with {code}: {text}")]
+    #[error("service node refused with {code}: {}", Private(text))]
     Rejected {
         /// Its status.
         code: u16,

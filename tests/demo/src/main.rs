@@ -61,7 +61,8 @@ fn main() -> ExitCode {
     let outcome = match cli.part {
         Some(part) => {
             parts::end_with_parent();
-            sessiond::cli::init_logging();
+            // Without a file there is nothing that can fail.
+            drop(sessiond::log::init(&sessiond::log::LogArgs::from_env()));
             runtime.block_on(async {
                 match part {
                     Part::Network(args) => parts::network(args).await,
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     };
     // A blocking call that hangs must not hold the process.
     runtime.shutdown_background();
+    sessiond::log::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -91,6 +91,7 @@ pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
         node_list: None,
         proxy: None,
         proxy_login_file: None,
+        log: sessiond::log::LogArgs::default(),
     })
     .await
 }

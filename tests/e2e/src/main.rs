@@ -46,11 +46,12 @@ fn agent() -> anyhow::Result<()> {
     let sessiond::cli::Command::Run(args) = sessiond::configured::parse().command else {
         anyhow::bail!("only `run` is tested here");
     };
-    sessiond::cli::init_logging();
+    sessiond::log::init(&args.log).context("log file")?;
     end_with_stdin();
     let runtime = tokio::runtime::Runtime::new()?;
     let outcome = runtime.block_on(sessiond::cli::run(args));
     runtime.shutdown_background();
+    sessiond::log::flush();
     outcome
 }
 

@@ -64,7 +64,7 @@ fn store(error: &StoreError) -> Status {
         StoreError::Damaged => status(Code::Unavailable, "DATABASE_DAMAGED", text),
         StoreError::OtherNetwork(_) => status(Code::FailedPrecondition, "OTHER_NETWORK", text),
         _ => {
-            tracing::error!(error = text, "the database failed a call");
+            tracing::error!(%error, "the database failed a call");
             status(
                 Code::Internal,
                 "DATABASE_FAILED",
@@ -90,8 +90,8 @@ pub fn from_agent(error: AgentError) -> Status {
         AgentError::Io(error) if Trouble::of_io(&error).is_some() => {
             from_store(StoreError::Io(error))
         }
-        AgentError::Io(_) | AgentError::Lock(_) => {
-            tracing::error!(error = text, "the state directory failed a call");
+        error @ (AgentError::Io(_) | AgentError::Lock(_)) => {
+            tracing::error!(%error, "the state directory failed a call");
             status(Code::Internal, "STATE_DIR_FAILED", text)
         }
     }

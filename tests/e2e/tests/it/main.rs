@@ -21,6 +21,7 @@ mod idempotent;
 mod kinds;
 mod load;
 mod lock;
+mod logs;
 mod newer;
 mod notifications;
 mod owner_only;

@@ -22,6 +22,8 @@ pub struct Agent {
     proxy: Option<(String, Option<PathBuf>)>,
     /// RUST_LOG, if any.
     log_filter: Option<String>,
+    /// Its configuration file, if any.
+    config: Option<PathBuf>,
     /// `$CREDENTIALS_DIRECTORY`, if any.
     credentials: Option<PathBuf>,
     /// How wrong its clock is, s, and the library that makes it so.
@@ -42,6 +44,7 @@ impl Agent {
             namespace: None,
             proxy: None,
             log_filter: None,
+            config: None,
             credentials: None,
             clock: None,
             bus: None,
@@ -100,6 +103,11 @@ impl Agent {
         self.log_filter = Some(filter.to_owned());
     }
 
+    /// Has this configuration file from its next start on.
+    pub fn configured_by(&mut self, file: &Path) {
+        self.config = Some(file.to_owned());
+    }
+
     /// Runs in a network namespace from its next start on.
     pub fn within(&mut self, namespace: &str) {
         self.namespace = Some(namespace.to_owned());
@@ -143,6 +151,9 @@ impl Agent {
         command.arg("--socket").arg(self.socket());
         command.arg("--network").arg(&self.network);
         command.arg("--passphrase-file").arg(self.passphrase_file());
+        if let Some(file) = &self.config {
+            command.env("SESSIOND_CONFIG", file);
+        }
         if let Some((url, login_file)) = &self.proxy {
             command.arg("--proxy").arg(url);
             if let Some(file) = login_file {
@@ -218,6 +229,11 @@ impl Agent {
     /// Waits for the clean end of an agent that was told to end over the API.
     pub async fn until_ended(&mut self) {
         self.process.take().expect("runs").until_ended().await;
+    }
+
+    /// SIGHUP.
+    pub fn reload(&self) {
+        self.process.as_ref().expect("runs").hang_up();
     }
 
     /// Its process id.

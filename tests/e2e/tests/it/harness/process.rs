@@ -14,8 +14,12 @@ use super::until;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e-node");
 
 /// Settings of the person who runs the tests do not reach the programs under test.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 15] = [
     "RUST_LOG",
+    "JOURNAL_STREAM",
+    "NO_COLOR",
+    "SESSIOND_LOG_FILE",
+    "SESSIOND_LOG_LEVEL",
     "SESSIOND_NETWORK",
     "SESSIOND_NODE_LIST",
     "SESSIOND_PASSPHRASE_FILE",
@@ -97,6 +101,11 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// SIGTERM, and waits for the end, which must be a clean one.

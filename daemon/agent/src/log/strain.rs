@@ -1,0 +1,148 @@
+//! The last net for lines at error, warn and info: what has the shape of a key, an account ID or an address does not pass,
+//! whoever wrote it into a text.
+//!
+//! Types are the first ([`session_network::Private`]). This one is for texts of others: an error of a library, the words of
+//! a service node. Shapes: 24 or more hexadecimal digits; 40 or more characters of base64 or base32 that are no words;
+//! addresses of IP version 4 and 6; `.onion` and `.loki` names. It may take too much, which costs a reader a word.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Fewest hexadecimal digits that are taken for a key. A v4 UUID without dashes has 32; an account ID 66.
+const HEX: usize = 24;
+/// Fewest characters of base64 or base32 that are taken for a key: 32 bytes are 43 and 52.
+const DENSE: usize = 40;
+
+/// The text with `…` in place of what must not be shown.
+pub fn strain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !in_word(c)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        push_word(&mut out, word);
+        let mut chars = behind.chars();
+        out.extend(chars.next());
+        rest = chars.as_str();
+    }
+    out
+}
+
+/// Characters of keys and addresses.
+fn in_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '+' | '/' | '-' | '_')
+}
+
+fn push_word(out: &mut String, word: &str) {
+    if is_address(word) || is_hidden_name(word) || is_dense_with_slashes(word) {
+        out.push('…');
+    } else if word.starts_with('/') || word.contains("://") {
+        // A path, or a URL: each of its parts by itself.
+        push_parts(out, word, |c| c == '/' || c == '@' || c == '.');
+    } else if is_dense(word) {
+        out.push('…');
+    } else {
+        push_parts(out, word, |c| !c.is_ascii_alphanumeric());
+    }
+}
+
+fn push_parts(out: &mut String, word: &str, between: fn(char) -> bool) {
+    for part in word.split_inclusive(between) {
+        let (bare, end) = match part.char_indices().next_back() {
+            Some((at, last)) if between(last) => part.split_at(at),
+            _ => (part, ""),
+        };
+        let host = is_address(bare) || bare.split(':').any(is_address);
+        let shown = !host && !has_hex(bare) && !is_dense(bare);
+        out.push_str(if shown { bare } else { "…" });
+        out.push_str(end);
+    }
+}
+
+fn has_hex(word: &str) -> bool {
+    word.split(|c: char| !c.is_ascii_hexdigit())
+        .any(|run| run.len() >= HEX)
+}
+
+/// Longer than words are, and of mixed case or with digits, as no word is.
+fn is_dense(word: &str) -> bool {
+    let is_dense = |run: &str| {
+        let of = |kind: fn(&char) -> bool| run.chars().filter(kind).count();
+        let digits = of(char::is_ascii_digit);
+        let upper = of(char::is_ascii_uppercase);
+        run.len() >= DENSE && (digits >= 3 || upper >= 5)
+    };
+    word.split(['.', ':']).any(is_dense)
+}
+
+/// Base64 that begins with a slash is no path: it has capitals and digits, and few slashes.
+fn is_dense_with_slashes(word: &str) -> bool {
+    let of = |kind: fn(&char) -> bool| word.chars().filter(kind).count();
+    word.len() >= DENSE
+        && of(char::is_ascii_uppercase) >= 5
+        && of(char::is_ascii_digit) >= 1
+        && of(|c| *c == '/') <= word.len() / 10
+        && !word.contains(['.', ':', '-', '_'])
+}
+
+fn is_hidden_name(word: &str) -> bool {
+    let host = word.split([':', '/']).find(|part| part.contains('.'));
+    host.is_some_and(|host| host.ends_with(".onion") || host.ends_with(".loki"))
+}
+
+/// An address of IP version 4 or 6, with a port or without.
+fn is_address(word: &str) -> bool {
+    let bare = word.trim_matches(['.', ':', '-', '/', '_']);
+    // A scheme or a path before it, a prefix length or a port behind it.
+    bare.split('/').any(|part| {
+        let v4 = |text: &str| text.parse::<Ipv4Addr>().is_ok();
+        let v6 = |text: &str| text.matches(':').count() >= 2 && text.parse::<Ipv6Addr>().is_ok();
+        v4(part) || v6(part) || v6(word) || part.split(':').any(v4)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_lines_pass() {
+        for line in [
+            "a path failed",
+            "/home/alice/.local/state/sessiond/sessiond.sock",
+            "/run/user/1000/sessiond/sessiond.sock",
+            "/tmp/sd-x0Y1zZ/a.sock",
+            "no room: DISK_FULL, see `sessionctl status`",
+            "error returned from database: (code: 5) database is locked",
+            "unix:path=/run/user/1000/bus",
+            "took 12.5 s (3:04:05), version 0.1.0, 2026-11-26T14:54:53.123Z",
+            "org.freedesktop.DBus.Error.ServiceUnknown: the name is not activatable",
+            "daemon/network/src/state/outcome.rs:279:13",
+            "sessiond::network::state::outcome::tests",
+            "é — «ok»",
+        ] {
+            assert_eq!(strain(line), line);
+        }
+    }
+
+    #[test]
+    fn keys_and_addresses_do_not() {
+        let hex = "05aa654f00fc39fc69fd0db829410ca38177d7732a8d2f0934ab3872ac56d5aa74";
+        for (line, shown) in [
+            (format!("no account {hex}!"), "no account …!"),
+            (format!("id={}", &hex.to_uppercase()), "id=…"),
+            (format!("x_{hex}_y"), "…"),
+            (format!("/s/{hex}.db"), "/s/….db"),
+            (
+                "key q83vEjRWeJq83vEjRWeJq83vEjRWeJq83vEjRWeJq80= ends".to_owned(),
+                "key …= ends",
+            ),
+            ("to 192.0.2.7:22021 failed".to_owned(), "to … failed"),
+            ("https://192.0.2.7:22021/storage_rpc/v1".to_owned(), "…"),
+            ("at 2001:db8::7.".to_owned(), "at …"),
+            ("at [2001:db8::7]:443".to_owned(), "at […]:443"),
+            ("by abcdef.onion:80 and node.loki".to_owned(), "by … and …"),
+        ] {
+            assert_eq!(strain(&line), shown, "{line}");
+        }
+    }
+}
