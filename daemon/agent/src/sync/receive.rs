@@ -12,11 +12,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::TryReadyChunksError;
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use session_network::StoredMessage;
 use session_protocol::AccountId;
 use session_protocol::storage::Namespace;
+use tokio::sync::mpsc;
 
 use super::Context;
 use super::apply::{self, Batch, Item, Outcome};
@@ -48,11 +48,13 @@ pub struct Opened {
     items: Vec<Item>,
 }
 
-/// Units opened ahead of those that are being committed.
+/// Units that are opened at once; each keeps all cores busy for most of its time.
+const OPENING: usize = 2;
+/// Units that are opened and wait to be committed.
 const AHEAD: usize = 4;
-/// Most units in one transaction. Each costs a flush to disk and writes a page of every index anew; three of them still
-/// let a frontend's write through in time.
-const TOGETHER: usize = 3;
+/// Most units in one transaction. Each transaction costs a flush to disk and writes a page of every index anew; two of
+/// them still let a frontend's write through in time.
+const TOGETHER: usize = 2;
 
 /// Applies units in their order and returns how many messages were new. While some are committed the next ones are
 /// opened, and the source of units is asked for more; those that are ready then share a transaction. Commits keep the
@@ -61,30 +63,50 @@ pub async fn apply_all<E: From<StoreError>>(
     context: &Context,
     units: impl Stream<Item = Result<Unit, E>>,
 ) -> Result<u32, E> {
-    let groups = units
-        .map_ok(|unit| {
-            let context = context.clone();
-            async move { Ok(open(&context, unit).await?) }
-        })
-        .try_buffered(AHEAD)
-        .try_ready_chunks(TOGETHER);
-    let mut groups = std::pin::pin!(groups);
-    let mut new = 0;
-    let mut next = groups.try_next().await;
-    loop {
-        let (group, failure) = match next {
-            Ok(Some(group)) => (group, None),
-            Ok(None) => return Ok(new),
-            // What was ready before it still counts.
-            Err(TryReadyChunksError(group, error)) => (group, Some(error)),
-        };
-        let (committed, following) =
-            futures_util::future::join(commit_together(context, group), groups.try_next()).await;
-        new += committed?;
-        if let Some(error) = failure {
-            return Err(error);
+    let (ready, next) = mpsc::channel(AHEAD);
+    let opening = async {
+        let opened = units
+            .map_ok(|unit| async move { Ok(open(context, unit).await?) })
+            .try_buffered(OPENING);
+        let mut opened = std::pin::pin!(opened);
+        // Owned here, so that the other side learns when there is no more.
+        let ready = ready;
+        while let Some(unit) = opened.next().await {
+            let last = unit.is_err();
+            if ready.send(unit).await.is_err() || last {
+                return;
+            }
         }
-        next = following;
+    };
+    let committing = async {
+        let mut next = next;
+        let mut new = 0;
+        while let Some(first) = next.recv().await {
+            let mut group = vec![first?];
+            let mut failure = None;
+            while group.len() < TOGETHER {
+                match next.try_recv() {
+                    Ok(Ok(unit)) => group.push(unit),
+                    // What was ready before it still counts.
+                    Ok(Err(error)) => {
+                        failure = Some(error);
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+            new += commit_together(context, group).await?;
+            if let Some(error) = failure {
+                return Err(error);
+            }
+        }
+        Ok(new)
+    };
+    let mut committing = std::pin::pin!(committing);
+    tokio::select! {
+        () = opening => committing.await,
+        // A commit failed: what is being fetched and opened is of no use.
+        outcome = &mut committing => outcome,
     }
 }
 
