@@ -9,6 +9,8 @@
 //! Facts: design.md "The writer".
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
@@ -23,12 +25,17 @@ const CALL_QUEUE: usize = 256;
 const UNIT_QUEUE: usize = 2;
 /// Most writes in one transaction.
 const GROUP: usize = 128;
+/// How long after a call others are expected, ms.
+const DEMAND: u64 = 1_000;
 
 /// Hands writes to the writer task. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
     calls: mpsc::Sender<Box<dyn Job>>,
     units: mpsc::Sender<Box<dyn Job>>,
+    began: Instant,
+    /// When the last call came, ms from the beginning.
+    last_call: Arc<AtomicU64>,
 }
 
 /// A write on its way: runs once, answers once.
@@ -94,7 +101,13 @@ impl Writer {
             health,
         };
         let task = tokio::spawn(run(write, call_queue, unit_queue, committed, stop));
-        (Self { calls, units }, task)
+        let writer = Self {
+            calls,
+            units,
+            began: Instant::now(),
+            last_call: Arc::default(),
+        };
+        (writer, task)
     }
 
     /// Commits a write of a frontend or of the outbox, and answers after it is on disk.
@@ -105,7 +118,7 @@ impl Writer {
             + Send
             + 'static,
     {
-        submit(&self.calls, write).await
+        self.submit_call(write).await
     }
 
     /// As [`Writer::call`], for a write that fails in ways of its own; a failed one leaves nothing behind.
@@ -115,7 +128,7 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     {
-        submit(&self.calls, write).await
+        self.submit_call(write).await
     }
 
     /// Commits a unit from the network, after all calls that wait.
@@ -127,6 +140,31 @@ impl Writer {
             + 'static,
     {
         submit(&self.units, write).await
+    }
+}
+
+impl Writer {
+    async fn submit_call<T, E, F>(&self, write: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    {
+        self.last_call.store(self.age_ms(), Ordering::Relaxed);
+        submit(&self.calls, write).await
+    }
+
+    /// Whether calls come at present, which long units would hold up.
+    pub fn is_in_demand(&self) -> bool {
+        let last = self.last_call.load(Ordering::Relaxed);
+        last > 0 && self.age_ms().saturating_sub(last) < DEMAND
+    }
+
+    fn age_ms(&self) -> u64 {
+        // The first millisecond counts as the second: zero is never.
+        u64::try_from(self.began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
     }
 }
 

@@ -48,13 +48,13 @@ pub struct Opened {
     items: Vec<Item>,
 }
 
-/// Units that are opened at once; each keeps all cores busy for most of its time.
-const OPENING: usize = 2;
+/// Units that are opened at once. One keeps all cores busy; more would leave the writer waiting for a core.
+const OPENING: usize = 1;
 /// Units that are opened and wait to be committed.
 const AHEAD: usize = 4;
-/// Most units in one transaction. Each transaction costs a flush to disk and writes a page of every index anew; two of
-/// them still let a frontend's write through in time.
-const TOGETHER: usize = 2;
+/// Most units in one transaction. Each transaction costs a flush to disk and writes a page of every index anew; three
+/// units still let a frontend's write through in time. While frontends write each unit has its own.
+const TOGETHER: usize = 3;
 
 /// Applies units in their order and returns how many messages were new. While some are committed the next ones are
 /// opened, and the source of units is asked for more; those that are ready then share a transaction. Commits keep the
@@ -84,7 +84,12 @@ pub async fn apply_all<E: From<StoreError>>(
         while let Some(first) = next.recv().await {
             let mut group = vec![first?];
             let mut failure = None;
-            while group.len() < TOGETHER {
+            let most = if context.db.writer().is_in_demand() {
+                1
+            } else {
+                TOGETHER
+            };
+            while group.len() < most {
                 match next.try_recv() {
                     Ok(Ok(unit)) => group.push(unit),
                     // What was ready before it still counts.
