@@ -2,7 +2,7 @@
 //! a process of its own, spoken to over the public API.
 //!
 //! Waiting is always for something, never for a while, and has a deadline that is far above what anything takes.
-//! SESSIOND_E2E_KILLS and SESSIOND_E2E_SEED set how often and from which seed processes are killed.
+//! SESSIOND_E2E_KILLS and SESSIOND_E2E_SEED set how often and from which seed processes are killed and power fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of a test program may stop it
 
 mod harness;
@@ -25,6 +25,7 @@ mod logs;
 mod newer;
 mod notifications;
 mod owner_only;
+mod power;
 mod proxy;
 mod repair;
 mod restore;
