@@ -19,13 +19,13 @@ use crate::events::{Cursor, EndReason, Hub};
 use crate::notify;
 use crate::notify::focus::Focus;
 use crate::random::opaque_id;
+use crate::store::account_db::note_now;
 use crate::store::messages::MessageRow;
 use crate::store::{
-    AccountDb, Health, Meta, StoreError, delivery, events, outbox, received, tokens,
+    AccountDb, Health, Meta, StoreError, delivery, events, gone, outbox, received, tokens,
 };
 use crate::sync::poller::Poller;
 use crate::sync::{self, Context};
-use crate::time::to_db;
 use crate::vault::VaultRecord;
 
 /// Between two rounds of clearing out what is kept for a limited time.
@@ -108,6 +108,8 @@ impl Account {
         let sending = tokio::spawn(sync::outbox::run(context.clone()));
         let repairing = tokio::spawn(sync::repair::run(context.clone()));
         let deleting = tokio::spawn(sync::deletions::run(context.clone()));
+        let shortening = tokio::spawn(sync::shorten::run(context.clone()));
+        let asking = tokio::spawn(sync::elsewhere::run(context.clone()));
         let retrying = tokio::spawn(retry(context.clone()));
         let expiring = tokio::spawn(sync::expiry::run(context.clone()));
         let pruning = tokio::spawn(prune(context.clone()));
@@ -123,6 +125,8 @@ impl Account {
                 sending,
                 repairing,
                 deleting,
+                shortening,
+                asking,
                 retrying,
                 expiring,
                 pruning,
@@ -252,6 +256,24 @@ impl Account {
             .await?;
         self.context.outbox_filled.notify_one();
         self.context.deletions_filled.notify_one();
+        self.context.shorten_filled.notify_one();
+        Ok(outcome)
+    }
+
+    /// As [`Account::act`], for what removes content: takes it out of the write-ahead log as well, now or as soon as no
+    /// reader holds that back.
+    pub async fn remove<T, F>(&self, action: F) -> Result<T, ActionError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(
+                &'c mut SqliteConnection,
+                &'c Actor,
+            ) -> BoxFuture<'c, Result<T, ActionError>>
+            + Send
+            + 'static,
+    {
+        let outcome = self.act(action).await?;
+        self.context.db.writer().scrub().await?;
         Ok(outcome)
     }
 
@@ -315,7 +337,11 @@ async fn prune(context: Context) {
             () = context.stopped() => break,
             () = tokio::time::sleep(PRUNE) => {}
         }
-        let now_ms = to_db(context.network.now_ms());
+        // What a clock says that nobody has confirmed clears nothing out.
+        if !context.network.clock_is_measured() {
+            continue;
+        }
+        let now_ms = context.now_ms();
         let pruned = context
             .db
             .writer()
@@ -324,6 +350,8 @@ async fn prune(context: Context) {
                     events::prune(&mut *connection, now_ms).await?;
                     tokens::prune(&mut *connection, now_ms).await?;
                     received::prune(&mut *connection, now_ms).await?;
+                    gone::prune(&mut *connection, now_ms).await?;
+                    note_now(&mut *connection, now_ms).await?;
                     delivery::prune(connection).await
                 })
             })

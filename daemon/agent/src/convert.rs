@@ -55,6 +55,8 @@ pub fn message(row: &MessageRow) -> v1::Message {
         recipient_read_time: timestamp(row.read_by_peer_ms),
         disappearing: setting(row.expiry),
         mentions_me: row.mentions_me,
+        timer_start: row.expiry_start.map_or(0, |(_, why)| enumeration(why)),
+        timer_start_time: row.expiry_start.and_then(|(at_ms, _)| timestamp(at_ms)),
     }
 }
 
@@ -180,6 +182,7 @@ pub fn signal(signal: &Signal) -> v1::Event {
         message_id: String::new(),
         changed_fields: Vec::new(),
         transient: true,
+        removal_reason: 0,
         state,
     }
 }

@@ -18,6 +18,9 @@ use crate::pool::NodeKey;
 /// Samples kept.
 const SAMPLES: usize = 10;
 
+/// Nodes that must have told the time before it counts as measured.
+const MEASURED: usize = 3;
+
 /// A longer round trip tells too little.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(5);
 
@@ -81,6 +84,7 @@ impl Clock for SystemClock {
 pub(crate) struct Offset {
     restored: i64,
     samples: VecDeque<(NodeKey, i64)>,
+    measured: bool,
 }
 
 impl Offset {
@@ -103,7 +107,14 @@ impl Offset {
                 self.samples.pop_front();
             }
             self.samples.push_back((node, sample));
+            self.measured |= self.samples.len() >= MEASURED;
         }
+    }
+
+    /// Whether enough nodes have told the time since the start that one of them alone decides nothing. It stays so: a
+    /// clock that is set afterwards is noticed.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.measured
     }
 
     /// Nodes whose clock is known.
@@ -198,6 +209,21 @@ mod tests {
             offset.sample(node(3), NOW + 999_999_999, Duration::ZERO, NOW);
         }
         assert_eq!((offset.get(), offset.sample_count()), (20, 3));
+        assert!(offset.is_measured());
+    }
+
+    #[test]
+    fn what_a_restart_left_is_no_measurement_and_two_nodes_are_none() {
+        let mut offset = Offset::default();
+        offset.restore(7);
+        for _ in 0..5 {
+            offset.sample(node(1), NOW, Duration::ZERO, NOW);
+            offset.sample(node(2), NOW, Duration::ZERO, NOW);
+        }
+        assert!(!offset.is_measured());
+        offset.sample(node(3), NOW, Duration::ZERO, NOW);
+        offset.forget();
+        assert!(offset.is_measured());
     }
 
     #[test]

@@ -117,6 +117,11 @@ impl Network {
         lock(&self.engine.state).offset.get()
     }
 
+    /// Whether nodes have told the time since the start: see [`Status::clock_measured`].
+    pub fn clock_is_measured(&self) -> bool {
+        lock(&self.engine.state).offset.is_measured()
+    }
+
     /// Whether everything goes through a proxy.
     pub fn uses_proxy(&self) -> bool {
         self.engine.config.proxy.is_some()
@@ -270,10 +275,12 @@ impl Network {
         };
         let done = self.engine.call(&call).await?;
         let results = stored(&done.body, &hashes, &done.members)?;
+        let times = times(&done.body, hashes.len());
         Ok(results
             .into_iter()
             .zip(hashes)
-            .map(|(result, hash)| {
+            .zip(times)
+            .map(|((result, hash), stored_ms)| {
                 result.map(|confirmed| StoreReceipt {
                     hash,
                     missed: done
@@ -285,6 +292,7 @@ impl Network {
                     confirmed: confirmed.nodes,
                     asked: confirmed.asked,
                     expiry_ms: confirmed.expiry,
+                    stored_ms,
                     node: done.node,
                     path_id: done.path_id.clone(),
                 })
@@ -502,6 +510,17 @@ impl Life {
             Self::For(ttl_ms) => ttl_ms,
             Self::Until(end_ms) => end_ms.saturating_sub(now_ms),
         }
+    }
+}
+
+/// When the member that took each item did so, by its own clock, ms.
+fn times(body: &Value, count: usize) -> Vec<Option<u64>> {
+    match answer::batch(body, count) {
+        Ok(results) if count > 1 => {
+            let bodies = results.iter().map(|result| &result.body);
+            bodies.map(answer::server_time).collect()
+        }
+        _ => vec![answer::server_time(body); count],
     }
 }
 

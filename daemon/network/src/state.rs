@@ -149,6 +149,7 @@ impl State {
             path_count,
             last_error: self.failure.filter(|_| path_count == 0),
             clock_offset_ms: self.offset.get(),
+            clock_measured: self.offset.is_measured(),
             relaxed: steps.max().unwrap_or_default(),
         }
     }

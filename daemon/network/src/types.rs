@@ -43,6 +43,8 @@ pub struct StoreReceipt {
     pub missed: Vec<[u8; 32]>,
     /// When it is dropped, ms; the latest a member gave.
     pub expiry_ms: Option<u64>,
+    /// When the member that took it did so, by its own clock, ms.
+    pub stored_ms: Option<u64>,
     /// Ed25519 key of the member that took it.
     pub node: [u8; 32],
     /// The path it went over.

@@ -29,7 +29,7 @@ pub struct SendArgs {
     /// Whole ID of the message that this one answers
     #[arg(long, value_name = "MESSAGE-ID")]
     pub reply_to: Option<String>,
-    /// It disappears so long after sending, as 12h or 168h; with `read:` before it after reading, as read:5m
+    /// It disappears so long after sending, as 12h or 168h, or after reading, as 1h-after-read
     #[arg(long, value_name = "TIMER", value_parser = timer)]
     pub expire: Option<Timer>,
     /// Repeating a send with the same token and content sends nothing twice [default: random]

@@ -99,14 +99,17 @@ impl Timer {
     }
 }
 
-/// Reads `off`, `12h` or `read:5m`.
+/// Reads `off`, `12h`, which is the same as `12h-after-send`, or `5m-after-read`.
 pub fn timer(text: &str) -> Result<Timer, String> {
     if text == "off" {
         return Ok(Timer::Off);
     }
-    match text.strip_prefix("read:") {
+    match text.strip_suffix("-after-read") {
         Some(rest) => args::duration(rest).map(Timer::AfterRead),
-        None => args::duration(text).map(Timer::AfterSend),
+        None => {
+            let rest = text.strip_suffix("-after-send").unwrap_or(text);
+            args::duration(rest).map(Timer::AfterSend)
+        }
     }
 }
 
@@ -116,7 +119,7 @@ pub struct ExpireArgs {
     /// Account ID of the other side; the own one for notes to self
     #[arg(value_name = "ACCOUNT-ID")]
     pub with: AccountId,
-    /// So long after sending (12h, 24h, 168h, 336h), after reading with `read:` before it (also read:5m, read:1h), or off
+    /// So long after sending (12h, 24h, 168h, 336h) or after reading (as 12h-after-read; also 5m, 1h), or off
     #[arg(value_parser = timer)]
     pub timer: Timer,
 }
@@ -226,4 +229,25 @@ pub async fn clear(context: &mut Context, args: ClearArgs) -> Result<(), Failure
     }
     context.progress("Cleared.");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_say_after_what() {
+        let time = Duration::from_secs;
+        for (text, expected) in [
+            ("off", Timer::Off),
+            ("12h", Timer::AfterSend(time(43_200))),
+            ("12h-after-send", Timer::AfterSend(time(43_200))),
+            ("1h-after-read", Timer::AfterRead(time(3_600))),
+        ] {
+            assert_eq!(timer(text), Ok(expected), "{text}");
+        }
+        for text in ["", "-after-read", "on", "5m-after", "read:5m"] {
+            assert!(timer(text).is_err(), "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use anstyle::Style;
 use sessiond_client::v1::{
     CallState, DataExtractionKind, DisappearingMode, DisappearingSetting, GapCause, Message,
-    MessageDirection, SendState, message::Content,
+    MessageDirection, SendState, TimerStart, message::Content,
 };
 
 use super::{
@@ -39,6 +39,10 @@ pub fn chat(messages: &[Message], clock: &Clock, full: bool) -> String {
         if full {
             text.push_str(&paint(FAINT, safe::line(&message.id)));
             text.push('\n');
+            if let Some(line) = disappears(message, clock) {
+                text.push_str(&paint(FAINT, line));
+                text.push('\n');
+            }
         }
         let time = clock.time(message.send_time.as_ref());
         text.push_str(&format!("{time}  {who:<who_width$}  "));
@@ -50,6 +54,33 @@ pub fn chat(messages: &[Message], clock: &Clock, full: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+/// When a message disappears and why; `None` when it stays.
+fn disappears(message: &Message, clock: &Clock) -> Option<String> {
+    let setting = message.disappearing.as_ref()?;
+    let (seconds, after) = timer(setting);
+    let after = format!("{seconds} seconds after {after}");
+    Some(match message.expire_time.as_ref() {
+        None => format!("disappears {after}"),
+        at => {
+            let since = match message.timer_start() {
+                TimerStart::ReadHere => "; it was read here",
+                TimerStart::ReadElsewhere => "; it was read on another device",
+                TimerStart::Sent | TimerStart::Unspecified => "",
+            };
+            format!("disappears {}, {after}{since}", clock.date_time(at))
+        }
+    })
+}
+
+/// A timer: seconds, and after what.
+pub(super) fn timer(setting: &DisappearingSetting) -> (i64, &'static str) {
+    let after = match setting.mode() {
+        DisappearingMode::AfterRead => "being read",
+        _ => "being sent",
+    };
+    (setting.timer.map_or(0, |timer| timer.seconds), after)
 }
 
 /// Who wrote a message.
@@ -147,11 +178,7 @@ fn timer_change(setting: Option<&DisappearingSetting>) -> String {
     let Some(setting) = setting else {
         return "[turned disappearing messages off]".to_owned();
     };
-    let seconds = setting.timer.map_or(0, |timer| timer.seconds);
-    let after = match setting.mode() {
-        DisappearingMode::AfterRead => "being read",
-        _ => "being sent",
-    };
+    let (seconds, after) = timer(setting);
     format!("[messages disappear {seconds} seconds after {after}]")
 }
 
@@ -218,6 +245,24 @@ mod tests {
             "── Thu 1 Jan 1970 ──\n00:00:00  05abcd…1234  a\n                       b\n"
         );
         assert!(shown(&log, true).contains("\nid0\n00:00:00  05abcd0000"));
+        let mut soon = log[0].clone();
+        soon.disappearing = Some(DisappearingSetting {
+            mode: DisappearingMode::AfterRead.into(),
+            timer: Some(prost_types::Duration {
+                seconds: 300,
+                nanos: 0,
+            }),
+        });
+        let waits = shown(std::slice::from_ref(&soon), true);
+        assert!(waits.contains("\ndisappears 300 seconds after being read\n"));
+        soon.expire_time = Some(prost_types::Timestamp {
+            seconds: 360,
+            nanos: 0,
+        });
+        soon.set_timer_start(TimerStart::ReadElsewhere);
+        let runs = shown(&[soon], true);
+        assert!(runs.contains("00:06:00"), "{runs}");
+        assert!(runs.contains("after being read; it was read on another device\n"));
         assert_eq!(shown(&[], false), "");
     }
 

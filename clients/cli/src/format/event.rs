@@ -1,6 +1,6 @@
 //! Events, one a line.
 
-use sessiond_client::v1::{Conversation, Event, EventKind, event::State};
+use sessiond_client::v1::{Conversation, Event, EventKind, RemovalReason, event::State};
 
 use super::{
     chat::{author, state, summary},
@@ -44,6 +44,9 @@ pub fn event(event: &Event, clock: &Clock, full: bool) -> String {
                 .as_str_name()
                 .trim_start_matches("CALL_SIGNAL_KIND_")
         ),
+        None if event.removal_reason() == RemovalReason::Expired => {
+            format!("{}  its time was over", id(&event.message_id, full))
+        }
         None if !event.message_id.is_empty() => id(&event.message_id, full),
         None => id(&event.conversation_id, full),
     };

@@ -45,7 +45,7 @@ const ROWS: &[Row] = &[
     ("ConversationService/UpdateConversation", Ready, &["set", BOB, "--nickname", "Bobby", "--mute", "8h"], ""),
     ("ConversationService/ClearConversation", Ready, &["clear", BOB, "--yes"], ""),
     ("MessageService/DeleteMessage", Ready, &["delete", "m1", "--from", "everyone"], ""),
-    ("ConversationService/SetDisappearing", Ready, &["expire", BOB, "read:5m"], ""),
+    ("ConversationService/SetDisappearing", Ready, &["expire", BOB, "5m-after-read"], ""),
     ("ConversationService/SetTyping", Ready, &["typing", BOB], ""),
     ("MessageService/RetryMessage", Ready, &["retry", "m1"], ""),
     ("MessageService/CancelMessage", Ready, &["cancel", "m1"], ""),

@@ -3,9 +3,10 @@
 use session_protocol::content::Kind;
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, conversation, head};
+use super::{ActionError, Actor, Of, conversation, head};
 use crate::store::conversations::{self, ConversationRow, Edit, HIDDEN, NOTE_TO_SELF, Selector};
 use crate::store::events::{self, NewEvent};
+use crate::store::scrub;
 
 /// Accepts somebody who wrote, and tells them. Returns the conversation and the place in the event log before.
 pub async fn accept(
@@ -38,7 +39,13 @@ pub(super) async fn approve(
     if edit.row.approved_me {
         let sent_ms = actor.stamp(&mut *connection, 1).await?;
         actor
-            .enqueue(connection, &Kind::RequestResponse, &edit.row, sent_ms, None)
+            .enqueue(
+                connection,
+                &Kind::RequestResponse,
+                &edit.row,
+                sent_ms,
+                Of::Nothing,
+            )
             .await?;
     }
     edit.row.approved = true;
@@ -75,6 +82,7 @@ pub async fn decline(
             "this conversation is not a request",
         ));
     }
+    scrub::removed(&mut *connection).await?;
     let gone: Vec<String> =
         sqlx::query_scalar("DELETE FROM message WHERE conversation = ? RETURNING public_id")
             .bind(row.id)

@@ -125,7 +125,7 @@ async fn begin(
         send_state: messages::SENT,
         sync_state: messages::NONE,
         expiry,
-        expiry_start_ms: (expiry.0 != 0).then_some(actor.now_ms),
+        expiry_start: (expiry.0 != 0).then_some((actor.now_ms, messages::cause::SENT)),
         ..NewMessage::default()
     };
     let rows = std::slice::from_ref(&entry);

@@ -82,7 +82,7 @@ pub async fn clear(
     .fetch_all(&mut *connection)
     .await?;
     let (seqs, ids): (Vec<i64>, Vec<String>) = gone.into_iter().unzip();
-    expiry::remove(&mut *connection, &seqs).await?;
+    expiry::remove(&mut *connection, &seqs, actor.now_ms).await?;
     let log: Vec<NewEvent> = ids
         .iter()
         .map(|id| NewEvent::message_removed(&row.public_id, id))

@@ -3,7 +3,7 @@
 use session_protocol::content::{Kind, Unsend};
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, head, message};
+use super::{ActionError, Actor, Of, head, message};
 use crate::store::conversations::{self, Edit, NOTE_TO_SELF};
 use crate::store::events::{self, NewEvent};
 use crate::store::messages::FAILED;
@@ -42,7 +42,7 @@ pub async fn delete(
             let kind = Kind::Unsend(Unsend { timestamp, author });
             if scope == Scope::Everyone && conversation.kind != NOTE_TO_SELF {
                 actor
-                    .enqueue(&mut *connection, &kind, &conversation, sent_ms, None)
+                    .enqueue(&mut *connection, &kind, &conversation, sent_ms, Of::Nothing)
                     .await?;
             } else {
                 actor
@@ -59,7 +59,7 @@ pub async fn delete(
         swarm_deletions::add(&mut *connection, &hashes, actor.now_ms).await?;
     }
     let event = if conversation.kind == NOTE_TO_SELF || names_author.is_none() {
-        expiry::remove(&mut *connection, &[row.receive_seq]).await?;
+        expiry::remove(&mut *connection, &[row.receive_seq], actor.now_ms).await?;
         NewEvent::message_removed(&row.conversation, &row.public_id)
     } else if row.deleted {
         return Ok(seq);

@@ -6,7 +6,7 @@
 use session_protocol::content::Kind;
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, conversation, head};
+use super::{ActionError, Actor, Of, conversation, head};
 use crate::random::message_id;
 use crate::store::conversations::{self, ConversationRow, Edit, NOTE_TO_SELF, Selector};
 use crate::store::entries::{self, NewMessage};
@@ -63,7 +63,6 @@ pub async fn set(
         return Ok((row, seq));
     }
     let mut edit = Edit::new(row);
-    edit.row.expiry = setting;
     let own = actor.own.to_string();
     // Of each author only the latest one stays.
     let mut log = Vec::new();
@@ -77,8 +76,9 @@ pub async fn set(
             ));
         }
     }
-    expiry::remove(&mut *connection, &gone).await?;
+    expiry::remove(&mut *connection, &gone, actor.now_ms).await?;
     let sent_ms = actor.stamp(&mut *connection, 1).await?;
+    edit.set_expiry(setting, sent_ms);
     let to_self = edit.row.kind == NOTE_TO_SELF;
     let entry = NewMessage {
         public_id: message_id(actor.now_ms),
@@ -101,7 +101,7 @@ pub async fn set(
         .pop()
         .ok_or(ActionError::NoMessage)?;
     let update = Kind::ExpirationTimerUpdate;
-    let of = Some(added.receive_seq);
+    let of = Of::Message(added.receive_seq);
     actor
         .enqueue(&mut *connection, &update, &edit.row, sent_ms, of)
         .await?;

@@ -7,7 +7,7 @@ use session_protocol::blake2b;
 use session_protocol::content::{DataExtraction, Kind};
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, head, message};
+use super::{ActionError, Actor, Of, head, message};
 use crate::store::conversations::ONE_TO_ONE;
 use crate::store::settings;
 use crate::store::tokens::{self, Earlier};
@@ -49,7 +49,13 @@ pub async fn saved(
         timestamp: u64::try_from(row.sent_ms).ok(),
     });
     actor
-        .enqueue(&mut *connection, &notice, &conversation, sent_ms, None)
+        .enqueue(
+            &mut *connection,
+            &notice,
+            &conversation,
+            sent_ms,
+            Of::Nothing,
+        )
         .await?;
     if !token.is_empty() {
         let outcome = Earlier {

@@ -61,6 +61,17 @@ impl From<sqlx::Error> for ActionError {
     }
 }
 
+/// What an item of the outbox belongs to, by `receive_seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// It is this message.
+    Message(i64),
+    /// It is about this message and goes with it.
+    About(i64),
+    /// No message.
+    Nothing,
+}
+
 /// Who acts, and when.
 #[derive(Clone, Debug)]
 pub struct Actor {
@@ -98,7 +109,7 @@ impl Actor {
         kind: &Kind,
         conversation: &ConversationRow,
         sent_ms: i64,
-        message: Option<i64>,
+        of: Of,
     ) -> Result<(), ActionError> {
         let profile = (!self.name.is_empty()).then(|| Profile {
             name: Some(self.name.clone()),
@@ -111,8 +122,14 @@ impl Actor {
             expiration,
             profile: profile.as_ref(),
         };
+        let (message, about) = match of {
+            Of::Message(message) => (Some(message), None),
+            Of::About(message) => (None, Some(message)),
+            Of::Nothing => (None, None),
+        };
         let item = |purpose, owner: String, content, to| NewItem {
             message,
+            about,
             conversation: Some(conversation.id),
             purpose,
             kind: kind.name(),
@@ -161,6 +178,7 @@ impl Actor {
         };
         let item = NewItem {
             message: None,
+            about: None,
             conversation: Some(conversation.id),
             purpose: Purpose::Recipient,
             kind: kind.name(),

@@ -3,7 +3,7 @@
 use session_protocol::content::{Invitation, Kind, Preview, Quote, Visible};
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, head, message};
+use super::{ActionError, Actor, Of, head, message};
 use crate::store::conversations::NOTE_TO_SELF;
 use crate::store::entries::{self, Progress};
 use crate::store::messages::{self, FAILED, MessageRow, NONE, SENDING, kind};
@@ -58,7 +58,7 @@ pub async fn retry(
     let sent = Kind::Visible(Box::new(visible));
     // It disappears as it was to, whatever is set by now.
     conversation.expiry = row.expiry;
-    let of = Some(row.receive_seq);
+    let of = Of::Message(row.receive_seq);
     actor
         .enqueue(&mut *connection, &sent, &conversation, row.sent_ms, of)
         .await?;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, head, message};
+use super::{ActionError, Actor, Of, head, message};
 use crate::store::details::{self, NewReaction};
 use crate::store::events::{self, NewEvent};
 use crate::store::messages::{self, MessageRow, kind};
@@ -80,8 +80,9 @@ pub async fn react(
         emoji: emoji.to_owned(),
         remove,
     });
+    let about = Of::About(row.receive_seq);
     actor
-        .enqueue(&mut *connection, &sent, &conversation, sent_ms, None)
+        .enqueue(&mut *connection, &sent, &conversation, sent_ms, about)
         .await?;
     let event = NewEvent::message_changed(&row.conversation, &row.public_id, &["reactions"]);
     events::append(&mut *connection, &[event], actor.now_ms).await?;

@@ -6,7 +6,7 @@
 use session_protocol::content::{Kind, ReadReceipt};
 use sqlx::SqliteConnection;
 
-use super::{ActionError, Actor, conversation, head, message};
+use super::{ActionError, Actor, Of, conversation, head, message};
 use crate::store::conversations::{self, ConversationRow, Edit, ONE_TO_ONE, Selector};
 use crate::store::{StoreError, settings};
 
@@ -43,7 +43,7 @@ pub async fn mark_read(
             .collect();
         let kind = Kind::ReadReceipt(ReadReceipt { timestamps });
         actor
-            .enqueue(&mut *connection, &kind, &row, sent_ms, None)
+            .enqueue(&mut *connection, &kind, &row, sent_ms, Of::Nothing)
             .await?;
     }
     let mut edit = Edit::new(row);
@@ -69,10 +69,15 @@ pub async fn mark_unread(
     Ok((row, seq))
 }
 
-/// Sent timestamp of the newest message that counts; 0 when there is none.
+/// Sent timestamp of the newest message that counts, or that waits for reading to disappear, which a notice of theirs
+/// may do without counting; 0 when there is none.
 async fn newest(connection: &mut SqliteConnection, number: i64) -> Result<i64, StoreError> {
     let newest: Option<i64> = sqlx::query_scalar(
-        "SELECT max(sent_ms) FROM message WHERE conversation = ? AND counts = 1",
+        "SELECT max(sent_ms) FROM (
+             SELECT max(sent_ms) AS sent_ms FROM message WHERE conversation = ?1 AND counts = 1
+             UNION ALL
+             SELECT max(sent_ms) FROM message WHERE conversation = ?1 AND expiry_type = 1
+                 AND expiry_start_ms IS NULL AND outgoing = 0)",
     )
     .bind(number)
     .fetch_one(connection)

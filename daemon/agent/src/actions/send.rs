@@ -8,7 +8,7 @@ use session_protocol::{AccountId, Identifier, blake2b};
 use sqlx::SqliteConnection;
 
 use super::approve::approve;
-use super::{ActionError, Actor, head};
+use super::{ActionError, Actor, Of, head};
 use crate::random::message_id;
 use crate::store::conversations::{self, ConversationRow, Edit, NOTE_TO_SELF};
 use crate::store::entries::{self, NewMessage};
@@ -124,13 +124,13 @@ pub async fn send(
         ..Visible::default()
     };
     let sent = Kind::Visible(Box::new(visible));
-    let seq_of = Some(added.receive_seq);
+    let of = Of::Message(added.receive_seq);
     let carried = ConversationRow {
         expiry: message.expiry,
         ..edit.row.clone()
     };
     actor
-        .enqueue(&mut *connection, &sent, &carried, sent_ms, seq_of)
+        .enqueue(&mut *connection, &sent, &carried, sent_ms, of)
         .await?;
     let event = NewEvent::message_added(&edit.row.public_id, &added.public_id);
     events::append(&mut *connection, &[event], actor.now_ms).await?;

@@ -230,7 +230,7 @@ impl ConversationService for Api {
         let selector = selector!(request.selector, decline_conversation_request)?;
         let block = request.block;
         let seq = account
-            .act(move |connection, actor| {
+            .remove(move |connection, actor| {
                 Box::pin(async move { approve::decline(connection, actor, &selector, block).await })
             })
             .await
@@ -300,7 +300,7 @@ impl ConversationService for Api {
         loop {
             let selector = selector.clone();
             let (more, seq) = account
-                .act(move |connection, actor| {
+                .remove(move |connection, actor| {
                     Box::pin(async move { change::clear(connection, actor, &selector).await })
                 })
                 .await

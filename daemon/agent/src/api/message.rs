@@ -280,7 +280,7 @@ impl MessageService for Api {
             }
         };
         let seq = account
-            .act(move |connection, actor| {
+            .remove(move |connection, actor| {
                 Box::pin(async move {
                     delete::delete(connection, actor, &request.message_id, scope).await
                 })

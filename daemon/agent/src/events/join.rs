@@ -91,5 +91,6 @@ fn event(
         },
         state,
         transient: false,
+        removal_reason: i32::try_from(row.reason).unwrap_or(0),
     }
 }

@@ -2,7 +2,7 @@
 //! first match decides. Pure: everything it goes by is given.
 
 use crate::store::conversations::ConversationRow;
-use crate::store::messages::{MessageRow, kind};
+use crate::store::messages::{MessageRow, cause, kind};
 use crate::store::settings::Settings;
 
 /// Values of `notification_privacy`: those of the API's `NotificationPrivacy`.
@@ -84,7 +84,11 @@ pub fn message(
     if message.outgoing || message.author.is_empty() || conversation.blocked {
         return Verdict::Quiet;
     }
-    if message.read || message.deleted || message.sent_ms < at.since_ms {
+    let read = message.read
+        || message
+            .expiry_start
+            .is_some_and(|(_, why)| why == cause::READ_ELSEWHERE);
+    if read || message.deleted || message.sent_ms < at.since_ms {
         return Verdict::Quiet;
     }
     if silenced(conversation, settings, at.now_ms) {

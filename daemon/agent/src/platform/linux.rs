@@ -8,7 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 pub use netlink::NetworkChanges;
 
@@ -51,3 +56,40 @@ pub fn forbid_dumps() -> io::Result<()> {
     setrlimit(Resource::Core, none)?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
+
+/// Timers that go on while the machine sleeps.
+pub struct Alarm(());
+
+impl Alarm {
+    /// Resolves after a time, of which the machine may sleep through a part: it then resolves at once when it wakes.
+    pub async fn after(pause: Duration) {
+        // Without a descriptor to spare, a timer that stands still meanwhile, looked at now and then.
+        if Self::boot(pause).await.is_err() {
+            tokio::time::sleep(pause.min(FALLBACK)).await;
+        }
+    }
+
+    async fn boot(pause: Duration) -> io::Result<()> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
+        // Zero would turn the timer off.
+        let pause = pause.max(Duration::from_nanos(1));
+        let value = Timespec {
+            tv_sec: i64::try_from(pause.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: pause.subsec_nanos().into(),
+        };
+        let once = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: value,
+        };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
+        // What replaces it is unsafe and asks for what is so here: the descriptor is owned and never replaced.
+        #[allow(deprecated)]
+        let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+        drop(timer.readable().await?);
+        Ok(())
+    }
+}
+
+/// Longest sleep without a timer of the kernel.
+const FALLBACK: Duration = Duration::from_secs(60);

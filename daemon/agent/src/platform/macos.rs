@@ -54,3 +54,13 @@ pub fn forbid_dumps() -> io::Result<()> {
     };
     Ok(setrlimit(Resource::Core, none)?)
 }
+
+/// Timers that go on while the machine sleeps: here, ones that resolve early.
+pub struct Alarm(());
+
+impl Alarm {
+    /// Resolves after a time, or early: whoever waits looks again.
+    pub async fn after(pause: Duration) {
+        tokio::time::sleep(pause.min(Duration::from_secs(60))).await;
+    }
+}

@@ -11,9 +11,9 @@ mod linux;
 mod macos;
 
 #[cfg(target_os = "linux")]
-pub use linux::{NetworkChanges, default_state_dir, forbid_dumps, own_program, suspended};
+pub use linux::{Alarm, NetworkChanges, default_state_dir, forbid_dumps, own_program, suspended};
 #[cfg(target_os = "macos")]
-pub use macos::{NetworkChanges, default_state_dir, forbid_dumps, own_program, suspended};
+pub use macos::{Alarm, NetworkChanges, default_state_dir, forbid_dumps, own_program, suspended};
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

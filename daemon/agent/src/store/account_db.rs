@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
+use super::scrub::{self, Pending};
 use super::{Health, StoreError, Writer, copy, events, salvage, sqlite, tokenizer};
 use crate::platform::{ensure_private_file, sync_parent, write_private_file};
 use crate::random::os_rng;
@@ -59,6 +60,7 @@ pub struct AccountDb {
     committed: watch::Receiver<u64>,
     meta: RwLock<Arc<Meta>>,
     health: Arc<Health>,
+    floor_ms: i64,
 }
 
 impl AccountDb {
@@ -111,6 +113,13 @@ impl AccountDb {
     ) -> Result<Self, StoreError> {
         let mut connection = connect(path, key).await?;
         migrate(&mut connection).await?;
+        // What a process that was killed left in the log. Nobody reads yet.
+        scrub::truncate(&mut connection).await?;
+        let floor_ms: i64 = sqlx::query_scalar(
+            "SELECT iif(last_now_ms > 0, last_now_ms, created_ms) FROM meta WHERE id = 1",
+        )
+        .fetch_one(&mut connection)
+        .await?;
         let meta = read_meta(&mut connection).await?;
         if meta.network != network {
             return Err(StoreError::OtherNetwork(meta.network));
@@ -137,10 +146,12 @@ impl AccountDb {
             let (path, key) = again.clone();
             Box::pin(async move { connect(&path, &key).await })
         });
+        let pending = Pending::left(&mut connection).await?;
         let (writer, writer_task) = Writer::spawn(
             connection,
             connect,
             Arc::clone(&health),
+            pending,
             committed_sender,
             stop,
         );
@@ -151,7 +162,13 @@ impl AccountDb {
             committed,
             meta: RwLock::new(Arc::new(meta)),
             health,
+            floor_ms,
         })
+    }
+
+    /// It was this late for certain when the database was last used, ms: time does not run backwards over a restart.
+    pub fn floor_ms(&self) -> i64 {
+        self.floor_ms
     }
 
     /// How it and the place where it lies stand.
@@ -237,7 +254,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 8] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 9] = [
     (
         1,
         "initial",
@@ -277,6 +294,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 8] = [
         8,
         "stored_copies",
         include_str!("../../migrations/account/0008_stored_copies.sql"),
+    ),
+    (
+        9,
+        "disappearing",
+        include_str!("../../migrations/account/0009_disappearing.sql"),
     ),
 ];
 
@@ -323,10 +345,20 @@ pub async fn needs_migration(path: &Path, key: &DatabaseKey) -> Result<bool, Sto
     Ok(version > 0 && version < newest)
 }
 
+/// The key of tests that read the files raw: with it the database is not encrypted. No vault ever makes it, and no
+/// production build knows it.
+#[cfg(debug_assertions)]
+pub const PLAIN: [u8; 32] = [0; 32];
+
 /// Options with the key in them. Never formatted, logged or kept: `Debug` of this type prints the key.
 fn options(path: &Path, key: &DatabaseKey) -> SqliteConnectOptions {
+    let options = super::options(path);
+    #[cfg(debug_assertions)]
+    if key.as_bytes() == &PLAIN {
+        return options.pragma("secure_delete", "ON");
+    }
     let hex = Zeroizing::new(hex::encode(key.as_bytes()));
-    super::options(path)
+    options
         .pragma("key", format!("\"x'{}'\"", *hex))
         .pragma("cipher_log_level", "NONE")
         .pragma("secure_delete", "ON")
@@ -368,6 +400,15 @@ pub(super) async fn connect_to_read(
 async fn set_up(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlite::keep_plans(connection).await?;
     tokenizer::register(connection).await
+}
+
+/// Writes down how late it is for certain, ms: nodes have told the time.
+pub async fn note_now(connection: &mut SqliteConnection, now_ms: i64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE meta SET last_now_ms = ? WHERE id = 1")
+        .bind(now_ms)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError> {

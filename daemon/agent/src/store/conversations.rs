@@ -60,6 +60,8 @@ pub struct ConversationRow {
     pub marked_unread: bool,
     /// Own disappearing setting: type and seconds.
     pub expiry: (i64, i64),
+    /// Sent timestamp of the change that gave it, ms: an older one that comes late changes nothing.
+    pub expiry_set_ms: i64,
     /// The other side's, last seen: type and seconds, and the sent timestamp it was seen with.
     pub peer_expiry: (i64, i64, i64),
     /// Nothing sent up to then comes back, ms.
@@ -89,7 +91,7 @@ impl ConversationRow {
 const COLUMNS: &str = "SELECT id, public_id, kind, peer, display_name, display_name_ms, profile_s, picture_url, \
      picture_key, nickname, approved, approved_me, blocked, priority, notify_mode, mute_until_ms, last_read_ms, \
      marked_unread, expiry_type, expiry_timer_s, peer_expiry_type, peer_expiry_timer_s, peer_expiry_ms, \
-     cleared_before_ms, last_message, last_activity_ms, unread, unread_mentions FROM conversation ";
+     cleared_before_ms, last_message, last_activity_ms, unread, unread_mentions, expiry_set_ms FROM conversation ";
 
 fn row(row: &SqliteRow) -> Result<ConversationRow, sqlx::Error> {
     let url: Option<String> = row.try_get(7)?;
@@ -118,6 +120,7 @@ fn row(row: &SqliteRow) -> Result<ConversationRow, sqlx::Error> {
         last_activity_ms: row.try_get(25)?,
         unread: row.try_get(26)?,
         unread_mentions: row.try_get(27)?,
+        expiry_set_ms: row.try_get(28)?,
     })
 }
 
@@ -324,6 +327,19 @@ impl Edit {
         }
     }
 
+    /// Takes over an own disappearing setting, type and seconds, unless a later one is held.
+    pub fn set_expiry(&mut self, expiry: (i64, i64), sent_ms: i64) {
+        if sent_ms > self.row.expiry_set_ms {
+            self.row.expiry = expiry;
+            self.row.expiry_set_ms = sent_ms;
+        }
+    }
+
+    /// Whether the read position moves on.
+    pub fn reads(&self) -> bool {
+        self.row.last_read_ms > self.before.last_read_ms
+    }
+
     fn is_touched(&self) -> bool {
         self.messages || self.recount || self.row != self.before
     }
@@ -388,7 +404,7 @@ pub async fn save(
         "WITH new (id, display_name, display_name_ms, profile_s, picture_url, picture_key, nickname, approved,
              approved_me, blocked, priority, notify_mode, mute_until_ms, last_read_ms, marked_unread,
              expiry_type, expiry_timer_s, peer_expiry_type, peer_expiry_timer_s, peer_expiry_ms,
-             cleared_before_ms, unread, unread_mentions, messages, recount) AS (",
+             cleared_before_ms, unread, unread_mentions, expiry_set_ms, messages, recount) AS (",
     );
     query.push_values(&edits, |mut values, edit| {
         let row = &edit.row;
@@ -417,6 +433,7 @@ pub async fn save(
             .push_bind(row.cleared_before_ms)
             .push_bind(row.unread)
             .push_bind(row.unread_mentions)
+            .push_bind(row.expiry_set_ms)
             .push_bind(edit.messages)
             .push_bind(edit.recount);
     });
@@ -428,6 +445,7 @@ pub async fn save(
              priority = new.priority, notify_mode = new.notify_mode, mute_until_ms = new.mute_until_ms,
              last_read_ms = new.last_read_ms, marked_unread = new.marked_unread,
              expiry_type = new.expiry_type, expiry_timer_s = new.expiry_timer_s,
+             expiry_set_ms = new.expiry_set_ms,
              peer_expiry_type = new.peer_expiry_type, peer_expiry_timer_s = new.peer_expiry_timer_s,
              peer_expiry_ms = new.peer_expiry_ms, cleared_before_ms = new.cleared_before_ms,
              unread = CASE WHEN new.recount THEN
@@ -458,7 +476,7 @@ pub async fn save(
     }
     let read: Vec<(i64, i64)> = edits
         .iter()
-        .filter(|edit| edit.row.last_read_ms > edit.before.last_read_ms)
+        .filter(|edit| edit.reads())
         .map(|edit| (edit.row.id, edit.row.last_read_ms))
         .collect();
     let mut log = timers::start_on_read(&mut *connection, &read, now_ms).await?;

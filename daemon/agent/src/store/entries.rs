@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use super::StoreError;
 use super::details::{self, NewAttachment};
 use super::events::{self, NewEvent};
+use super::messages::cause;
 
 /// A message to be added.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +38,8 @@ pub struct NewMessage {
     pub stored_ms: Option<i64>,
     /// Type and seconds of a disappearing timer.
     pub expiry: (i64, i64),
-    /// When the timer began, ms; `None`: it does not run yet.
-    pub expiry_start_ms: Option<i64>,
+    /// When the timer began, ms, and why (see [`super::messages::cause`]); `None`: it does not run yet.
+    pub expiry_start: Option<(i64, i64)>,
     /// It is unread while the read position is before it.
     pub counts: bool,
     /// It mentions this account.
@@ -61,8 +62,8 @@ pub struct NewMessage {
 
 impl NewMessage {
     /// When it disappears, as far as is known, ms.
-    fn expires_at(&self) -> Option<i64> {
-        let start = self.expiry_start_ms?;
+    pub fn expires_at(&self) -> Option<i64> {
+        let (start, _) = self.expiry_start?;
         Some(start.saturating_add(self.expiry.1.saturating_mul(1000)))
     }
 }
@@ -75,6 +76,9 @@ pub struct Added {
     /// Opaque id.
     pub public_id: String,
 }
+
+/// Fields of a message that change when its timer starts.
+pub(super) const TIMER_FIELDS: [&str; 3] = ["expire_time", "timer_start", "timer_start_time"];
 
 /// Rows of one statement: always the same number, so that its text is the same and it is prepared once.
 const ROWS: usize = 100;
@@ -120,10 +124,12 @@ async fn add_rows(
          (public_id, conversation, author, outgoing, sent_ms, received_ms, order_ms, kind, body, raw,
           send_state, sync_state, hash, server_expiry_ms, expiry_type, expiry_timer_s, expiry_start_ms,
           expires_at, counts, mentions_me, deleted, quote_author, quote_sent_ms, preview_url,
-          preview_title, invitation_url, invitation_name, detail, detail_ms, stored_ms, wire_version) ",
+          preview_title, invitation_url, invitation_name, detail, detail_ms, stored_ms, expiry_cause,
+          wire_version) ",
     );
     query.push_values(messages, |mut values, message| {
         let (hash, expiry) = message.stored.clone().unzip();
+        let (start, cause) = message.expiry_start.unzip();
         let (quote_author, quote_sent_ms) = message.quote.clone().unzip();
         let (preview_url, preview_title) = message.preview.clone().unzip();
         let (invitation_url, invitation_name) = message.invitation.clone().unzip();
@@ -145,7 +151,7 @@ async fn add_rows(
             .push_bind(expiry)
             .push_bind(message.expiry.0)
             .push_bind(message.expiry.1)
-            .push_bind(message.expiry_start_ms);
+            .push_bind(start);
         values
             .push_bind(message.expires_at())
             .push_bind(message.counts)
@@ -161,6 +167,7 @@ async fn add_rows(
             .push_bind(message.detail)
             .push_bind(message.detail_ms)
             .push_bind(message.stored_ms)
+            .push_bind(cause.unwrap_or(0))
             .push_bind(1_i64);
     });
     query.push(" ON CONFLICT (conversation, author, sent_ms) DO NOTHING");
@@ -206,6 +213,8 @@ pub async fn progress(
              sync_state = coalesce(?2, sync_state), failure = coalesce(?3, failure),
              hash = coalesce(?4, hash), server_expiry_ms = coalesce(?5, server_expiry_ms),
              expiry_start_ms = CASE WHEN expiry_type = 0 THEN NULL ELSE coalesce(expiry_start_ms, ?6) END,
+             expiry_cause = CASE WHEN expiry_type = 0 OR expiry_start_ms IS NOT NULL OR ?6 IS NULL
+                 THEN expiry_cause ELSE ?8 END,
              expires_at = CASE WHEN expiry_type = 0 THEN NULL
                  ELSE coalesce(expires_at, ?6 + expiry_timer_s * 1000) END
          WHERE receive_seq = ?7
@@ -219,6 +228,7 @@ pub async fn progress(
     .bind(expiry)
     .bind(change.expiry_start_ms)
     .bind(receive_seq)
+    .bind(cause::SENT)
     .fetch_optional(&mut *connection)
     .await?;
     let Some(row) = row else { return Ok(()) };
@@ -228,12 +238,9 @@ pub async fn progress(
     fields.extend(change.send_state.map(|_| "send_state"));
     fields.extend(change.sync_state.map(|_| "sync_state"));
     fields.extend(change.failure.map(|_| "failure_reason"));
-    fields.extend(
-        change
-            .expiry_start_ms
-            .filter(|_| disappears)
-            .map(|_| "expire_time"),
-    );
+    if disappears && change.expiry_start_ms.is_some() {
+        fields.extend(TIMER_FIELDS);
+    }
     let event = NewEvent::message_changed(&conversation, &message, &fields);
     events::append(connection, &[event], now_ms).await
 }

@@ -27,6 +27,12 @@ pub mod kind {
     pub const SETTINGS_CHANGED: i64 = 10;
 }
 
+/// Values of `reason`: those of the API's `RemovalReason`.
+pub mod removal {
+    /// The message had disappeared.
+    pub const EXPIRED: i64 = 1;
+}
+
 /// How long events are kept, ms.
 const KEEP_MS: i64 = 30 * 86_400_000;
 /// How many are kept.
@@ -39,6 +45,7 @@ pub struct NewEvent {
     conversation: String,
     message: String,
     fields: String,
+    reason: i64,
 }
 
 impl NewEvent {
@@ -48,6 +55,7 @@ impl NewEvent {
             conversation: conversation.to_owned(),
             message: message.to_owned(),
             fields: fields.join(","),
+            reason: 0,
         }
     }
 
@@ -64,6 +72,14 @@ impl NewEvent {
     /// A message is gone.
     pub fn message_removed(conversation: &str, message: &str) -> Self {
         Self::new(kind::MESSAGE_REMOVED, conversation, message, &[])
+    }
+
+    /// A message is gone because its time was over.
+    pub fn message_expired(conversation: &str, message: &str) -> Self {
+        Self {
+            reason: removal::EXPIRED,
+            ..Self::message_removed(conversation, message)
+        }
     }
 
     /// A conversation was added.
@@ -105,6 +121,8 @@ pub struct EventRow {
     pub message: String,
     /// Names of changed fields.
     pub fields: Vec<String>,
+    /// See [`removal`]; 0: none is known.
+    pub reason: i64,
     /// ms.
     pub created_ms: i64,
 }
@@ -120,7 +138,7 @@ pub async fn append(
 ) -> Result<(), StoreError> {
     for some in events.chunks(ROWS) {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO event (kind, conversation, message, fields, created_ms) ",
+            "INSERT INTO event (kind, conversation, message, fields, reason, created_ms) ",
         );
         query.push_values(some, |mut values, event| {
             values
@@ -129,6 +147,7 @@ pub async fn append(
             values
                 .push_bind(event.message.clone())
                 .push_bind(event.fields.clone())
+                .push_bind(event.reason)
                 .push_bind(now_ms);
         });
         query.build().execute(&mut *connection).await?;
@@ -162,7 +181,7 @@ pub async fn after(
     limit: i64,
 ) -> Result<Vec<EventRow>, StoreError> {
     let rows = sqlx::query(
-        "SELECT seq, kind, conversation, message, fields, created_ms FROM event
+        "SELECT seq, kind, conversation, message, fields, created_ms, reason FROM event
          WHERE seq > ? ORDER BY seq LIMIT ?",
     )
     .bind(seq)
@@ -184,6 +203,7 @@ pub async fn after(
                     .map(str::to_owned)
                     .collect(),
                 created_ms: row.try_get(5)?,
+                reason: row.try_get(6)?,
             })
         })
         .collect::<Result<_, sqlx::Error>>()?;

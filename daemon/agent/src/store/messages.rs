@@ -37,6 +37,16 @@ pub mod kind {
     pub const GAP: &str = "GAP";
 }
 
+/// Values of `expiry_cause`: those of the API's `TimerStart`.
+pub mod cause {
+    /// It was sent: its storing, or the time its author gave.
+    pub const SENT: i64 = 1;
+    /// It was read here.
+    pub const READ_HERE: i64 = 2;
+    /// It was read on another device of this account.
+    pub const READ_ELSEWHERE: i64 = 3;
+}
+
 /// Values of `expiry_type`.
 pub const AFTER_READ: i64 = 1;
 /// See [`AFTER_READ`].
@@ -86,6 +96,8 @@ pub struct MessageRow {
     pub read: bool,
     /// Type and seconds of the disappearing timer; zeros: none.
     pub expiry: (i64, i64),
+    /// When its timer began, ms, and why: see [`cause`].
+    pub expiry_start: Option<(i64, i64)>,
     /// When it disappears, ms.
     pub expires_at: Option<i64>,
     /// Nothing but author and time is left.
@@ -116,8 +128,8 @@ const COLUMNS: &str = "SELECT m.receive_seq, m.public_id, c.public_id, m.author,
      m.sent_ms, m.received_ms, m.order_ms, m.kind, m.body, m.send_state, m.sync_state, m.failure, \
      m.outgoing OR m.sent_ms <= c.last_read_ms, m.expiry_type, m.expiry_timer_s, m.expires_at, m.deleted, \
      m.mentions_me, m.quote_author, m.quote_sent_ms, q.public_id, q.expires_at, m.preview_url, m.preview_title, \
-     m.invitation_url, m.invitation_name, m.detail, m.detail_ms, m.read_by_peer_ms, k.uuid, k.state \
-     FROM message m JOIN conversation c ON c.id = m.conversation \
+     m.invitation_url, m.invitation_name, m.detail, m.detail_ms, m.read_by_peer_ms, k.uuid, k.state, \
+     m.expiry_start_ms, m.expiry_cause FROM message m JOIN conversation c ON c.id = m.conversation \
      LEFT JOIN message q ON q.conversation = m.conversation AND q.author = m.quote_author \
          AND q.sent_ms = m.quote_sent_ms \
      LEFT JOIN call k ON k.message = m.receive_seq ";
@@ -142,6 +154,7 @@ fn row(row: &SqliteRow, now_ms: i64) -> Result<MessageRow, sqlx::Error> {
     };
     let call: Option<String> = row.try_get(30)?;
     let state: Option<i64> = row.try_get(31)?;
+    let start: Option<i64> = row.try_get(32)?;
     Ok(MessageRow {
         receive_seq: row.try_get(0)?,
         public_id: row.try_get(1)?,
@@ -158,6 +171,7 @@ fn row(row: &SqliteRow, now_ms: i64) -> Result<MessageRow, sqlx::Error> {
         failure: row.try_get(12)?,
         read: row.try_get(13)?,
         expiry: (row.try_get(14)?, row.try_get(15)?),
+        expiry_start: start.zip(row.try_get(33)?),
         expires_at: row.try_get(16)?,
         deleted: row.try_get(17)?,
         mentions_me: row.try_get(18)?,

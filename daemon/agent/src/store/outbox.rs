@@ -41,6 +41,8 @@ impl Purpose {
 pub struct NewItem {
     /// `receive_seq` of its message; `None` for what belongs to none.
     pub message: Option<i64>,
+    /// `receive_seq` of the message that it is about without being it; it goes with that one.
+    pub about: Option<i64>,
     /// Internal number of the conversation whose order it keeps.
     pub conversation: Option<i64>,
     /// What it is for.
@@ -82,11 +84,12 @@ async fn insert(
     now_ms: i64,
 ) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(
-        "INSERT INTO outbox (message, conversation, purpose, kind, owner, namespace, content, sent_ms,
+        "INSERT INTO outbox (message, about, conversation, purpose, kind, owner, namespace, content, sent_ms,
                              ttl_ms, created_ms, follows)
-         VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) RETURNING id",
+         VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) RETURNING id",
     )
     .bind(item.message)
+    .bind(item.about)
     .bind(item.conversation)
     .bind(item.purpose.to_db())
     .bind(item.kind)

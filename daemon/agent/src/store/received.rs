@@ -11,7 +11,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use super::StoreError;
 
 /// How long a tombstone is kept at least, ms: no namespace keeps anything for longer.
-const RETENTION_MS: i64 = 30 * 86_400_000;
+pub(super) const RETENTION_MS: i64 = 30 * 86_400_000;
 /// Most bytes in the quarantine; the oldest entries go first.
 const QUARANTINE_BYTES: i64 = 16 * 1024 * 1024;
 
@@ -195,6 +195,8 @@ pub struct Quarantined {
     pub reason: &'static str,
     /// As it was stored.
     pub data: Vec<u8>,
+    /// When it goes, ms; `None`: it is kept until a version can read it.
+    pub expires_ms: Option<i64>,
 }
 
 /// Keeps such things within bounds.
@@ -208,7 +210,7 @@ pub async fn quarantine(
         return Ok(());
     }
     let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO quarantine (swarm, namespace, hash, reason, data, received_ms, version) ",
+        "INSERT INTO quarantine (swarm, namespace, hash, reason, data, received_ms, version, expires_ms) ",
     );
     query.push_values(entries, |mut values, entry| {
         values
@@ -218,7 +220,8 @@ pub async fn quarantine(
         values
             .push_bind(entry.data.clone())
             .push_bind(now_ms)
-            .push_bind(VERSION);
+            .push_bind(VERSION)
+            .push_bind(entry.expires_ms);
     });
     query.build().execute(&mut *connection).await?;
     sqlx::query(
@@ -241,6 +244,8 @@ pub struct Older {
     pub data: Vec<u8>,
     /// When it came, ms.
     pub received_ms: i64,
+    /// When it goes, ms.
+    pub expires_ms: Option<i64>,
 }
 
 /// The oldest things that another version put aside.
@@ -249,8 +254,8 @@ pub async fn put_aside_by_others(
     place: &Place,
     limit: i64,
 ) -> Result<Vec<Older>, StoreError> {
-    let rows = sqlx::query_as::<_, (String, Vec<u8>, i64)>(
-        "SELECT hash, data, received_ms FROM quarantine
+    let rows = sqlx::query_as::<_, (String, Vec<u8>, i64, Option<i64>)>(
+        "SELECT hash, data, received_ms, expires_ms FROM quarantine
          WHERE swarm = ? AND namespace = ? AND version <> ? ORDER BY id LIMIT ?",
     )
     .bind(&place.swarm)
@@ -261,10 +266,11 @@ pub async fn put_aside_by_others(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(hash, data, received_ms)| Older {
+        .map(|(hash, data, received_ms, expires_ms)| Older {
             hash,
             data,
             received_ms,
+            expires_ms,
         })
         .collect())
 }
@@ -379,6 +385,7 @@ mod tests {
                 hash: round.to_string(),
                 reason: "BAD_CONTENT",
                 data: vec![0; 1024 * 1024],
+                expires_ms: None,
             };
             quarantine(&mut db, &place(), &[entry], round)
                 .await

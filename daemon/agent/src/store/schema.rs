@@ -59,7 +59,9 @@ pub const METADATA: &[(&str, &[&str])] = &[
     ),
     ("place", &["swarm"]),
     ("tombstone", &["hash"]),
+    ("gone", &["author"]),
     ("swarm_deletion", &["hash"]),
+    ("swarm_expiry", &["hash"]),
     ("swarm_cursor", &["swarm", "node", "hash", "anchor"]),
     ("event", &["conversation", "message", "fields"]),
     ("subscriber", &["name"]),
@@ -175,6 +177,19 @@ pub(crate) mod tests {
             "DELETE FROM stored_copy WHERE message = 5",
             "DELETE FROM stored_copy WHERE message IS NULL AND conversation = 5 AND kind <> 'UNSEND'",
             "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL",
+            "SELECT min(expires_ms) FROM quarantine WHERE expires_ms IS NOT NULL",
+            "SELECT min(order_ms) FROM message
+             WHERE expiry_type = 1 AND expiry_start_ms IS NULL AND outgoing = 0",
+            "SELECT receive_seq, hash FROM message WHERE expiry_type = 1 AND expiry_start_ms IS NULL
+             AND outgoing = 0 AND (order_ms, receive_seq) > (5, 5) ORDER BY order_ms, receive_seq LIMIT 5",
+            "WITH want (conversation, author, sent_ms) AS (VALUES (1, 'a', 1))
+             SELECT g.sent_ms FROM want CROSS JOIN gone g ON g.conversation = want.conversation
+                 AND g.author = want.author AND g.sent_ms = want.sent_ms",
+            "DELETE FROM gone WHERE until_ms < 5",
+            "DELETE FROM outbox WHERE about IN (1, 2)",
+            "DELETE FROM quarantine WHERE expires_ms <= 5",
+            "SELECT hash FROM swarm_expiry WHERE next_attempt_ms <= 5 ORDER BY next_attempt_ms LIMIT 5",
+            "SELECT hash FROM message WHERE hash IN ('a', 'b')",
             "SELECT id FROM outbox WHERE sealed IS NULL ORDER BY id LIMIT 5",
             "SELECT message FROM client_token WHERE token = 'a'",
             "SELECT t.rowid FROM message_text t CROSS JOIN message m ON m.receive_seq = t.rowid

@@ -253,6 +253,7 @@ mod tests {
     /// An item that was stored just now; gives its number.
     async fn stored(db: &mut SqliteConnection, hash: &str, bytes: usize) -> i64 {
         let item = NewItem {
+            about: None,
             message: None,
             conversation: None,
             purpose: Purpose::Recipient,

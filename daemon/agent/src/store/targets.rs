@@ -5,10 +5,10 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
-use super::StoreError;
+use super::{StoreError, scrub};
 
 /// Values of a list that one statement takes, well below SQLite's limit of 32,766.
-const CHUNK: usize = 5_000;
+pub(super) const CHUNK: usize = 5_000;
 
 /// What names a message: internal number of its conversation, account ID of its author, sent timestamp in ms.
 pub type Name = (i64, String, i64);
@@ -98,6 +98,9 @@ pub async fn own_by_time(
 /// Empties messages: nothing but author and time is left, which still keep the same message from coming again. What
 /// waits in the outbox for them goes, too.
 pub async fn erase(connection: &mut SqliteConnection, seqs: &[i64]) -> Result<(), StoreError> {
+    if !seqs.is_empty() {
+        scrub::removed(&mut *connection).await?;
+    }
     for (head, tail) in [
         (
             "UPDATE message SET deleted = 1, counts = 0, mentions_me = 0, body = NULL, raw = NULL,
@@ -109,6 +112,7 @@ pub async fn erase(connection: &mut SqliteConnection, seqs: &[i64]) -> Result<()
         ("DELETE FROM attachment WHERE message IN (", ")"),
         ("DELETE FROM reaction WHERE message IN (", ")"),
         ("DELETE FROM outbox WHERE message IN (", ")"),
+        ("DELETE FROM outbox WHERE about IN (", ")"),
     ] {
         for some in seqs.chunks(CHUNK) {
             let mut query = QueryBuilder::<Sqlite>::new(head);

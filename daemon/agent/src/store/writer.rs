@@ -10,14 +10,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::StoreError;
 use super::health::{self, Health, Trouble};
+use super::scrub::Pending;
 
 /// Calls that may wait; more callers wait for a place.
 const CALL_QUEUE: usize = 256;
@@ -36,7 +37,11 @@ pub struct Writer {
     began: Instant,
     /// When the last call came, ms from the beginning.
     last_call: Arc<AtomicU64>,
+    scrubs: mpsc::Sender<oneshot::Sender<bool>>,
 }
+
+/// Requests to empty the log that may wait; one attempt answers all.
+const SCRUB_QUEUE: usize = 16;
 
 /// A write on its way: runs once, answers once.
 trait Job: Send {
@@ -86,10 +91,11 @@ where
 impl Writer {
     /// Starts the task. `connect` makes another connection like this one. `committed` counts up after every commit. The task ends when all handles are gone or
     /// `stop` turns true; what was accepted by then is still written.
-    pub fn spawn(
+    pub(super) fn spawn(
         connection: SqliteConnection,
         connect: Connect,
         health: Arc<Health>,
+        pending: Pending,
         committed: watch::Sender<u64>,
         stop: watch::Receiver<bool>,
     ) -> (Self, tokio::task::JoinHandle<()>) {
@@ -100,14 +106,32 @@ impl Writer {
             connect,
             health,
         };
-        let task = tokio::spawn(run(write, call_queue, unit_queue, committed, stop));
+        let (scrubs, scrub_queue) = mpsc::channel(SCRUB_QUEUE);
+        let queues = Queues {
+            calls: call_queue,
+            units: unit_queue,
+            scrubs: scrub_queue,
+        };
+        let task = tokio::spawn(run(write, queues, committed, pending, stop));
         let writer = Self {
             calls,
             units,
+            scrubs,
             began: Instant::now(),
             last_call: Arc::default(),
         };
         (writer, task)
+    }
+
+    /// Takes what was removed out of the write-ahead log as well. True when it is out; otherwise a reader holds that back,
+    /// and it is tried again until it is done. See [`super::scrub`].
+    pub async fn scrub(&self) -> Result<bool, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        self.scrubs
+            .send(answer)
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        outcome.await.map_err(|_| StoreError::Closed)
     }
 
     /// Commits a write of a frontend or of the outbox, and answers after it is on disk.
@@ -195,19 +219,48 @@ struct Connection {
     health: Arc<Health>,
 }
 
+/// What the task is asked for.
+struct Queues {
+    calls: mpsc::Receiver<Box<dyn Job>>,
+    units: mpsc::Receiver<Box<dyn Job>>,
+    scrubs: mpsc::Receiver<oneshot::Sender<bool>>,
+}
+
 async fn run(
     mut write: Connection,
-    mut calls: mpsc::Receiver<Box<dyn Job>>,
-    mut units: mpsc::Receiver<Box<dyn Job>>,
+    queues: Queues,
     committed: watch::Sender<u64>,
+    mut pending: Pending,
     mut stop: watch::Receiver<bool>,
 ) {
+    let Queues {
+        mut calls,
+        mut units,
+        mut scrubs,
+    } = queues;
+    let mut asked: Vec<oneshot::Sender<bool>> = Vec::new();
     loop {
+        while let Ok(answer) = scrubs.try_recv() {
+            asked.push(answer);
+        }
+        // However much there is to write.
+        if !asked.is_empty() || pending.next().is_some_and(|at| at <= Instant::now()) {
+            let done = pending.attempt(&mut write.connection).await;
+            for answer in asked.drain(..) {
+                // Nobody may wait for it any more.
+                let _ = answer.send(done);
+            }
+        }
         let mut group = Vec::new();
         tokio::select! {
             biased;
             Some(job) = calls.recv() => group.push(job),
             Some(job) = units.recv() => group.push(job),
+            Some(answer) = scrubs.recv() => {
+                asked.push(answer);
+                continue;
+            }
+            () = until(pending.next()) => continue,
             _ = stop.wait_for(|stop| *stop) => {
                 // No new writes; the queued ones are drained below.
                 calls.close();
@@ -231,8 +284,19 @@ async fn run(
             committed.send_modify(|count| *count += 1);
         }
     }
+    if let Err(error) = pending.finish(&mut write.connection).await {
+        tracing::warn!(%error, "what was removed is taken out at the next start");
+    }
     if let Err(error) = write.connection.close().await {
         tracing::warn!(%error, "the account database did not close cleanly");
+    }
+}
+
+/// Resolves at a time, or never.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,162 +1,144 @@
-//! Lets messages go at their deadline: one task that sleeps until the next one.
+//! Lets messages go at their deadline: one task with one timer, set to the next deadline. When a timer begins is decided
+//! in [`super::start`] and [`crate::store::timers`].
 //!
-//! When a timer begins is decided here, by what is known on arrival (messages.md 7.5): a message that disappears after
-//! sending, and our own copies, by the time they were stored; one that disappears after reading not before it is read.
+//! While nothing is due and nothing is committed the task does not run at all, however many deadlines there are. The
+//! timer goes on while the machine sleeps. What has gone is taken out of the write-ahead log at once, or as soon as no
+//! reader holds that back ([`crate::store::Writer::scrub`]).
+//!
+//! Clocks: until nodes have told the time, a local clock that jumped while the agent did not run lets nothing go that was
+//! more than a day off ([`Context::certain_ms`]); reads leave out what should have gone meanwhile. Once they have, timers
+//! that a clock ahead of them started begin anew. Facts: messages.md 7.5, design.md promise 3.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Context;
-use crate::store::messages::AFTER_READ;
-use crate::store::{StoreError, expiry};
+use crate::platform::Alarm;
+use crate::store::account_db::note_now;
+use crate::store::{StoreError, expiry, timers};
 
-/// Longest sleep: the clock may be corrected meanwhile.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Longest sleep.
+const LONGEST: Duration = Duration::from_secs(86_400);
 /// Longest one turn may take.
 const TURN: Duration = Duration::from_secs(300);
 /// Messages removed in one transaction.
 const SWEEP: i64 = 500;
-/// A stored copy's lifetime is the timer when it began this close to the sent timestamp, ms.
-const NEAR_MS: i64 = 3_600_000;
-/// How far before its sent timestamp a timer may begin at most, ms.
-const EARLY_MS: i64 = 60_000;
+/// Pause while the database cannot be written.
+const TROUBLE: Duration = Duration::from_secs(5);
+/// Pause after a failure.
+const FAILED: Duration = Duration::from_secs(1);
 
-/// When the timer of an arriving message began, ms; `None`: it has none, or it waits for reading.
-///
-/// `expiry` is type and seconds, `own` whether we wrote it, `stored_until_ms` when the swarm drops the copy.
-pub fn start_on_arrival(
-    expiry: (i64, i64),
-    own: bool,
-    sent_ms: i64,
-    stored_until_ms: i64,
-    now_ms: i64,
-) -> Option<i64> {
-    let (kind, seconds) = expiry;
-    if kind == 0 || seconds <= 0 || (kind == AFTER_READ && !own) {
-        return None;
-    }
-    let stored_ms = stored_until_ms.saturating_sub(seconds.saturating_mul(1000));
-    Some(if stored_ms.abs_diff(sent_ms) <= NEAR_MS.unsigned_abs() {
-        stored_ms.max(sent_ms.saturating_sub(EARLY_MS)).min(now_ms)
-    } else {
-        sent_ms.min(now_ms)
-    })
-}
-
-/// Removes everything whose deadline has passed.
-pub async fn sweep(context: &Context) -> Result<(), StoreError> {
+/// Removes everything whose deadline has passed, from the write-ahead log as well. Returns how many messages went.
+pub async fn sweep(context: &Context) -> Result<usize, StoreError> {
+    let mut all = 0;
     loop {
-        let now_ms = context.now_ms();
+        let now_ms = context.certain_ms();
+        let measured = context.network.clock_is_measured();
         let gone = context
             .db
             .writer()
-            .call(move |connection| Box::pin(expiry::sweep(connection, now_ms, SWEEP)))
+            .call(move |connection| {
+                Box::pin(async move {
+                    let gone = expiry::sweep(&mut *connection, now_ms, SWEEP).await?;
+                    if gone > 0 && measured {
+                        note_now(connection, now_ms).await?;
+                    }
+                    Ok(gone)
+                })
+            })
             .await?;
-        if gone < usize::try_from(SWEEP).unwrap_or(usize::MAX) {
-            return Ok(());
+        all += gone;
+        if gone == 0 {
+            break;
         }
     }
+    if all > 0 {
+        context.db.writer().scrub().await?;
+    }
+    Ok(all)
 }
 
 /// Sleeps until the next deadline, again and again, until the agent stops.
 pub async fn run(context: Context) {
     let mut committed = context.db.committed();
+    let mut status = context.network.watch();
     let beat = context.progress.beats.register("expiry", TURN);
+    let mut confirmed = false;
     loop {
         beat.turn();
         committed.mark_unchanged();
-        let pause = match next(&context).await {
-            Ok(Some(at)) => Duration::from_millis(
-                u64::try_from(at.saturating_sub(context.now_ms())).unwrap_or(0),
-            ),
-            Ok(None) => LONGEST,
+        status.mark_unchanged();
+        if !confirmed && context.network.clock_is_measured() {
+            match confirm(&context).await {
+                Ok(()) => confirmed = true,
+                Err(error) => tracing::warn!(%error, "timers could not be set right"),
+            }
+        }
+        let pause = match turn(&context).await {
+            Ok(pause) => pause,
+            // Trouble with the disk is told once, by whoever follows it; reads leave out what is over meanwhile.
+            Err(error) if error.trouble().is_some() => TROUBLE,
             Err(error) => {
-                tracing::warn!(%error, "the next deadline is not known");
-                LONGEST
+                tracing::warn!(%error, "messages past their deadline could not be removed");
+                FAILED
             }
         };
-        if pause.is_zero() {
-            match sweep(&context).await {
-                Ok(()) => {}
-                // Reads leave out what has passed its deadline meanwhile.
-                Err(error) if error.trouble().is_some() => tokio::select! {
-                    () = context.stopped() => break,
-                    () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        let mut alarm = std::pin::pin!(Alarm::after(pause));
+        loop {
+            tokio::select! {
+                () = context.stopped() => return,
+                () = &mut alarm => break,
+                // A commit may bring an earlier deadline; a clock that is told, or set right, moves all.
+                changed = committed.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
                 },
-                Err(error) => {
-                    tracing::warn!(%error, "messages past their deadline could not be removed");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+                Ok(()) = status.changed() => break,
+                () = beat.idle() => beat.turn(),
             }
+        }
+    }
+}
+
+/// Removes what is due. Returns how long nothing will be.
+async fn turn(context: &Context) -> Result<Duration, StoreError> {
+    loop {
+        context
+            .progress
+            .expiry_looks
+            .fetch_add(1, Ordering::Relaxed);
+        let next = {
+            let mut connection = context.db.readers().acquire().await?;
+            expiry::next(&mut connection).await?
+        };
+        let Some(at_ms) = next else {
+            return Ok(LONGEST);
+        };
+        if at_ms <= context.certain_ms() {
+            sweep(context).await?;
             continue;
         }
-        tokio::select! {
-            () = context.stopped() => break,
-            () = tokio::time::sleep(pause.min(LONGEST)) => {}
-            // A commit may bring an earlier deadline.
-            changed = committed.changed() => if changed.is_err() { break },
-        }
+        let wait_ms = at_ms.saturating_sub(context.now_ms());
+        return Ok(match u64::try_from(wait_ms) {
+            Ok(wait_ms) if wait_ms > 0 => Duration::from_millis(wait_ms).min(LONGEST),
+            // Due by a clock that nobody has confirmed: that, or time itself, decides.
+            _ => TURN,
+        });
     }
 }
 
-async fn next(context: &Context) -> Result<Option<i64>, StoreError> {
-    let mut connection = context.db.readers().acquire().await?;
-    expiry::next(&mut connection).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::start_on_arrival;
-
-    const SENT: i64 = 1_790_000_000_000;
-    const HOUR: i64 = 3_600_000;
-
-    #[test]
-    fn timers_begin_when_the_rules_say() {
-        let two_weeks = SENT + 14 * 24 * HOUR;
-        for (expiry, own, stored_until, now, start) in [
-            // None, or nonsense.
-            ((0, 0), false, two_weeks, SENT, None),
-            ((2, 0), false, two_weeks, SENT, None),
-            // After reading: ours at once, theirs not yet.
-            ((1, 3600), false, two_weeks, SENT, None),
-            ((1, 3600), true, two_weeks, SENT + 5, Some(SENT)),
-            // After sending: by the storing when the copy lives as long as the timer.
-            (
-                (2, 3600),
-                false,
-                SENT + 2_000 + HOUR,
-                SENT + 9_000,
-                Some(SENT + 2_000),
-            ),
-            (
-                (2, 3600),
-                false,
-                SENT + 2_000 + HOUR,
-                SENT + 1_000,
-                Some(SENT + 1_000),
-            ),
-            (
-                (2, 3600),
-                false,
-                SENT - 90_000 + HOUR,
-                SENT,
-                Some(SENT - 60_000),
-            ),
-            // Else by the sent timestamp, never by the future.
-            ((2, 3600), false, two_weeks, SENT + 9_000, Some(SENT)),
-            (
-                (2, 3600),
-                false,
-                two_weeks,
-                SENT - 9_000,
-                Some(SENT - 9_000),
-            ),
-        ] {
-            assert_eq!(
-                start_on_arrival(expiry, own, SENT, stored_until, now),
-                start,
-                "{expiry:?} {own} {stored_until} {now}"
-            );
-        }
-    }
+/// Nodes have told the time: no timer began later than now.
+async fn confirm(context: &Context) -> Result<(), StoreError> {
+    let now_ms = context.now_ms();
+    context
+        .db
+        .writer()
+        .call(move |connection| {
+            Box::pin(async move {
+                note_now(&mut *connection, now_ms).await?;
+                timers::begin_no_later_than(connection, now_ms).await
+            })
+        })
+        .await?;
+    Ok(())
 }

@@ -125,6 +125,19 @@ impl Incoming {
         }
     }
 
+    /// Kinds that stand as entries of their own.
+    pub fn becomes_entry(&self) -> bool {
+        match &self.action {
+            Action::Entry(_) | Action::TimerChange | Action::Accepted | Action::Extraction(..) => {
+                true
+            }
+            Action::Call(call) => !self.own && call.rings(),
+            Action::Reaction(_) | Action::Receipt(_) | Action::Typing(_) | Action::Unsend(_) => {
+                false
+            }
+        }
+    }
+
     /// Kinds that messages deleted before their arrival do not stop (messages.md 5.8).
     pub fn ignores_age(&self) -> bool {
         matches!(self.action, Action::Receipt(_) | Action::Unsend(_))

@@ -1,10 +1,12 @@
 //! Keeps an account and its swarm in step: [`poller`] reads, [`receive`] has units opened and judged ([`judge`]) and
 //! applied ([`apply`]), [`outbox`] stores, [`repair`] stores again what members lack, [`deletions`] deletes, [`expiry`]
-//! lets go what disappears, [`signal`] passes on what only lives for a moment, [`signs`] looks whether another device
-//! went over to version 2. Nothing is pushed to namespaces 2 to 5.
+//! lets go what disappears ([`start`] says from when on), [`shorten`] and [`elsewhere`] keep the own devices in step
+//! about what was read, [`signal`] passes on what only lives for a moment, [`signs`] looks whether another device went
+//! over to version 2. Nothing is pushed to namespaces 2 to 5.
 
 pub mod apply;
 pub mod deletions;
+pub mod elsewhere;
 pub mod expiry;
 pub mod judge;
 pub mod outbox;
@@ -13,11 +15,13 @@ pub mod poller;
 pub mod receive;
 pub mod repair;
 pub mod senders;
+pub mod shorten;
 pub mod signal;
 pub mod signs;
+pub mod start;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use session_network::{IsolationKey, Network};
 use session_protocol::{AccountId, AccountKeys};
@@ -58,9 +62,17 @@ pub struct Context {
     /// Held while something in the own swarm is deleted or stored again: what is being deleted must not come back by a
     /// store that was under way.
     pub own_swarm: Arc<tokio::sync::Mutex<()>>,
+    /// Copies in the own swarm shall live shorter.
+    pub shorten_filled: Arc<Notify>,
+    /// Something may wait to be read, or the swarm answers again after it did not.
+    pub look_elsewhere: Arc<Notify>,
     /// Turns true when the agent stops.
     pub stop: watch::Receiver<bool>,
+    opened: std::time::Instant,
 }
+
+/// How far a clock that nobody has confirmed since the start is believed for letting anything go, ms.
+const UNCONFIRMED_MS: i64 = 86_400_000;
 
 /// How synchronisation stands.
 #[derive(Default)]
@@ -70,7 +82,12 @@ pub struct Progress {
     /// Whether the tasks turn their loops.
     pub beats: Beats,
     covered_ms: AtomicI64,
+    returned: AtomicBool,
+    expiry_looks: AtomicU64,
 }
+
+/// The swarm was away when it has not answered for so many usual pauses between polls.
+const AWAY_POLLS: u32 = 24;
 
 impl Progress {
     /// When the own swarm last answered, network time in ms; 0 before the first time.
@@ -78,9 +95,9 @@ impl Progress {
         self.last_poll_ms.load(Ordering::Relaxed)
     }
 
-    fn polled(&self, now_ms: i64) {
-        self.beats.turned(poller::TASK);
-        self.last_poll_ms.store(now_ms, Ordering::Relaxed);
+    /// How often it was looked which message disappears next.
+    pub fn expiry_looks(&self) -> u64 {
+        self.expiry_looks.load(Ordering::Relaxed)
     }
 
     /// When it was last written down that everything stored so far is read, ms; 0: not since the start.
@@ -126,7 +143,10 @@ impl Context {
             copies_kept: Arc::default(),
             copies_doubted: Arc::default(),
             own_swarm: Arc::default(),
+            shorten_filled: Arc::default(),
+            look_elsewhere: Arc::default(),
             stop,
+            opened: std::time::Instant::now(),
         }
     }
 
@@ -135,9 +155,45 @@ impl Context {
         self.keys.account_id()
     }
 
-    /// Network time, ms, as the database keeps it.
+    /// Network time, ms, as the database keeps it. Before nodes have told the time it is never earlier than what was
+    /// known before the start.
     pub fn now_ms(&self) -> i64 {
-        crate::time::to_db(self.network.now_ms())
+        let now_ms = crate::time::to_db(self.network.now_ms());
+        if self.network.clock_is_measured() {
+            now_ms
+        } else {
+            now_ms.max(self.floor_ms())
+        }
+    }
+
+    /// Until when everything may go whose time is over, ms. A local clock that jumped while the agent did not run lets
+    /// nothing go that was more than a day off, before nodes have told the time.
+    pub fn certain_ms(&self) -> i64 {
+        let now_ms = self.now_ms();
+        if self.network.clock_is_measured() {
+            now_ms
+        } else {
+            now_ms.min(self.floor_ms().saturating_add(UNCONFIRMED_MS))
+        }
+    }
+
+    /// It is this late at least: what was known at the last use, and how long this one takes, ms.
+    fn floor_ms(&self) -> i64 {
+        let since = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.db.floor_ms().saturating_add(since)
+    }
+
+    /// A member of the own swarm has answered.
+    fn polled(&self) {
+        let now_ms = self.now_ms();
+        self.progress.beats.turned(poller::TASK);
+        let last_ms = self.progress.last_poll_ms.swap(now_ms, Ordering::Relaxed);
+        let away = self.network.times().poll * AWAY_POLLS;
+        let away_ms = i64::try_from(away.as_millis()).unwrap_or(i64::MAX);
+        if last_ms == 0 || now_ms.saturating_sub(last_ms) > away_ms {
+            self.progress.returned.store(true, Ordering::Relaxed);
+            self.look_elsewhere.notify_one();
+        }
     }
 
     /// Resolves when the agent stops.

@@ -295,6 +295,16 @@ fn step(item: &Due, outcome: &Result<StoreReceipt, NetworkError>, now_ms: i64) -
     }
 }
 
+/// A node's clock is not believed to be behind by more, ms: it could let our copy go at once.
+const BEHIND_MS: i64 = 60_000;
+
+/// When a message was stored: as the node says that took it, but never later than now (messages.md 7.5).
+fn stored_ms(receipt: &StoreReceipt, now_ms: i64) -> i64 {
+    receipt.stored_ms.map_or(now_ms, |at| {
+        to_db(at).clamp(now_ms.saturating_sub(BEHIND_MS), now_ms)
+    })
+}
+
 async fn stored(
     connection: &mut sqlx::SqliteConnection,
     item: &Due,
@@ -311,7 +321,7 @@ async fn stored(
             send_state: sent,
             stored: own_copy,
             // The sender's own copy disappears by the time of storing, in either mode (messages.md 7.5).
-            expiry_start_ms: Some(now_ms),
+            expiry_start_ms: Some(stored_ms(receipt, now_ms)),
             ..Progress::default()
         },
         Purpose::Sync => Progress {

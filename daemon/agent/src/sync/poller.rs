@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::receive::{self, UNIT, Unit};
 use super::{Context, Progress};
 use crate::store::StoreError;
+use crate::store::account_db::note_now;
 use crate::store::gaps;
 use crate::store::received::{self, Place};
 use crate::time::to_db;
@@ -237,7 +238,7 @@ impl Reading {
                 }
                 (Err(error), None) => return Err(error.into()),
             };
-            self.context.progress.polled(self.context.now_ms());
+            self.context.polled();
             let anchor = self.anchors.get(&page.node);
             let mut given = page.messages.iter().map(|message| &message.hash);
             if page.cursor_lost || given.any(|hash| Some(hash) == anchor) {
@@ -276,6 +277,7 @@ impl Reading {
 /// Everything stored so far is read. What may be missing before is written down as a gap.
 async fn cover(context: &Context) -> Result<(), StoreError> {
     let now_ms = context.now_ms();
+    let measured = context.network.clock_is_measured();
     let written_ms = context.progress.covered_ms();
     if written_ms > 0 && now_ms.saturating_sub(written_ms) < COVER_MS {
         return Ok(());
@@ -283,7 +285,14 @@ async fn cover(context: &Context) -> Result<(), StoreError> {
     let gap = context
         .db
         .writer()
-        .unit(move |connection| Box::pin(gaps::cover(connection, now_ms)))
+        .unit(move |connection| {
+            Box::pin(async move {
+                if measured {
+                    note_now(&mut *connection, now_ms).await?;
+                }
+                gaps::cover(connection, now_ms).await
+            })
+        })
         .await?;
     if gap {
         tracing::warn!("messages may be missing: the agent was away for longer than they are kept");

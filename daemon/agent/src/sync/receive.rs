@@ -260,6 +260,15 @@ async fn commit(context: &Context, opened: Opened) -> Result<u32, StoreError> {
     if outcome.later_version && batch.node.is_some() {
         context.later_version_seen.notify_one();
     }
+    if outcome.shorten {
+        context.shorten_filled.notify_one();
+    }
+    if outcome.added > 0 {
+        context.look_elsewhere.notify_one();
+    }
+    if outcome.removed {
+        context.db.writer().scrub().await?;
+    }
     Ok(outcome.added)
 }
 
@@ -297,7 +306,11 @@ pub async fn retry_quarantine(context: &Context) -> Result<u32, StoreError> {
             .map(|old| StoredMessage {
                 hash: old.hash,
                 timestamp: u64::try_from(old.received_ms).unwrap_or(0),
-                expiration: u64::try_from(old.received_ms.saturating_add(KEPT_MS)).unwrap_or(0),
+                expiration: u64::try_from(
+                    old.expires_ms
+                        .unwrap_or(old.received_ms.saturating_add(KEPT_MS)),
+                )
+                .unwrap_or(0),
                 data: Some(old.data),
             })
             .collect();

@@ -536,6 +536,7 @@ mod tests {
             attempts: 0,
         };
         let receipt = |missed: &[u8], expiry_ms| StoreReceipt {
+            stored_ms: None,
             hash: HASH.into(),
             confirmed: vec![[1; 32]],
             asked: 5,

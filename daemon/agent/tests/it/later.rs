@@ -185,6 +185,7 @@ async fn a_later_version_tries_again_what_an_earlier_one_put_aside() {
                         hash,
                         reason: "NO_KIND",
                         data,
+                        expires_ms: None,
                     })
                     .collect();
                 let marked: Vec<(&str, i64)> =

@@ -1,7 +1,7 @@
 //! Unread counts, mentions and the newest message are exact, whatever happens in whatever order: random histories
 //! against a model in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -47,6 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     /// By author and time, in that order of time: mentions us, deleted. Ties go by arrival.
     messages: BTreeMap<(u8, u8), (usize, bool, bool)>,
+    /// Those that disappeared; they do not come back.
+    gone: BTreeSet<(u8, u8)>,
     arrived: usize,
     position: Option<u8>,
     marked: bool,
@@ -176,7 +178,10 @@ impl World {
                 sessiond::sync::expiry::sweep(&self.rig.context)
                     .await
                     .unwrap();
-                self.model.messages.retain(|(time, _), _| time != at);
+                let model = &mut self.model;
+                let over = model.messages.keys().filter(|(time, _)| time == at);
+                model.gone.extend(over.copied());
+                model.messages.retain(|(time, _), _| time != at);
             }
         }
     }
@@ -202,7 +207,8 @@ impl World {
         self.rig.hear(&said).await;
         for (who, at, mentions) in messages {
             let model = &mut self.model;
-            if !model.messages.contains_key(&(*at, *who)) {
+            let name = (*at, *who);
+            if !model.messages.contains_key(&name) && !model.gone.contains(&name) {
                 let mentions = *mentions && *who == 2;
                 model
                     .messages

@@ -330,6 +330,28 @@ pub fn get_expiries(body: &Value) -> Result<Vec<(String, u64)>, MalformedAnswer>
         .collect())
 }
 
+/// What a member holds after an `expire` with one `expiry` (ms) for all messages: hash and expiry of those that got it
+/// and of those that kept what they had, in no order. What it does not hold is left out. Not verified.
+pub fn expired(member: &Member, expiry: u64) -> Vec<(String, u64)> {
+    let MemberOutcome::Done { fields, .. } = &member.outcome else {
+        return Vec::new();
+    };
+    let updated = fields.get("updated").and_then(Value::as_array);
+    let updated = updated
+        .into_iter()
+        .flatten()
+        .filter_map(|hash| Some((hash.as_str()?.to_owned(), expiry)));
+    let unchanged = fields.get("unchanged").and_then(Value::as_object);
+    let unchanged = unchanged
+        .into_iter()
+        .flatten()
+        .filter_map(|(hash, at)| Some((hash.clone(), at.as_u64()?)));
+    updated
+        .chain(unchanged)
+        .filter(|(hash, _)| is_hash(hash))
+        .collect()
+}
+
 /// Reads the answer to `revoked_subaccounts`. What is no token is left out.
 pub fn revoked_subaccounts(body: &Value) -> Result<Vec<Token>, MalformedAnswer> {
     let tokens = body
@@ -529,6 +551,19 @@ mod tests {
         assert!(if_else(&json!({"condition": true, "result": {}})).is_err());
         let expiries = json!({"expiries": {HASH: 5, "short": 6}});
         assert_eq!(get_expiries(&expiries), Ok(vec![(HASH.to_owned(), 5)]));
+        let other = HASH.replace('t', "u");
+        let member = |fields: Value| Member {
+            node: [1; 32],
+            outcome: MemberOutcome::Done {
+                signature: [0; 64],
+                fields,
+            },
+        };
+        let fields =
+            json!({"updated": [HASH, 7, "short"], "unchanged": {other.clone(): 5, "short": 6}});
+        let held = vec![(HASH.to_owned(), 9), (other, 5)];
+        assert_eq!(expired(&member(fields), 9), held);
+        assert_eq!(expired(&member(json!({"unchanged": []})), 9), vec![]);
         let token = "A".repeat(48);
         let tokens = json!({"revoked_subaccounts": [token, "AAAA", 5]});
         assert_eq!(

@@ -74,8 +74,9 @@ impl Round<'_> {
             });
             hashes.extend(target.hash);
         }
+        self.outcome.removed = true;
         targets::erase(&mut *connection, &emptied).await?;
-        expiry::remove(&mut *connection, &removed).await?;
+        expiry::remove(&mut *connection, &removed, self.now_ms).await?;
         self.outcome.deletions |= !hashes.is_empty();
         swarm_deletions::add(connection, &hashes, self.now_ms).await
     }

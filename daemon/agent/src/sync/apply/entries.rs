@@ -12,8 +12,8 @@ use crate::store::control::{self, call};
 use crate::store::conversations::{Edit, NOTE_TO_SELF};
 use crate::store::entries::{self, NewMessage};
 use crate::store::events::NewEvent;
-use crate::store::expiry;
 use crate::store::messages::{self, kind};
+use crate::store::{expiry, swarm_expiry};
 use crate::sync::judge::{Action, Incoming};
 use crate::time::to_db;
 
@@ -50,6 +50,7 @@ impl Round<'_> {
             .collect();
         let mut rows: Vec<NewMessage> = Vec::with_capacity(let_in.len());
         let mut by_id: HashMap<String, &Incoming> = HashMap::new();
+        let mut shorten: HashMap<String, String> = HashMap::new();
         for (message, stored) in let_in {
             let Some((number, to, approved, last_read_ms)) = self.edit(&message.peer).map(|edit| {
                 let row = &edit.row;
@@ -66,7 +67,11 @@ impl Round<'_> {
             };
             row.stored = Some((stored.hash.clone(), to_db(stored.expiration)));
             row.stored_ms = Some(to_db(stored.timestamp));
-            row.expiry_start_ms = self.start(message, stored, last_read_ms);
+            let start = self.start(message, stored, last_read_ms);
+            row.expiry_start = start.map(|start| (start.at_ms, start.cause));
+            if start.is_some_and(|start| start.shorten) {
+                shorten.insert(row.public_id.clone(), stored.hash.clone());
+            }
             if unsent.contains(&(&*message.author, message.sent_ms)) && is_visible(&row.kind) {
                 if to == NOTE_TO_SELF {
                     self.refuse("UNSENT");
@@ -83,6 +88,7 @@ impl Round<'_> {
         let rows: HashMap<&str, &NewMessage> =
             rows.iter().map(|row| (&*row.public_id, row)).collect();
         let mut calls = Vec::new();
+        let mut copies = Vec::new();
         for message in &added {
             let id = &*message.public_id;
             let (Some(row), Some(incoming)) = (rows.get(id), by_id.get(id)) else {
@@ -91,6 +97,7 @@ impl Round<'_> {
             let Some(edit) = self.edits.get_mut(&row.conversation) else {
                 continue;
             };
+            copies.extend(shorten.remove(id).zip(row.expires_at()));
             if let Action::Call(step) = &incoming.action {
                 let state = if edit.row.approved {
                     call::MISSED
@@ -108,7 +115,9 @@ impl Round<'_> {
                 .push(NewEvent::message_added(&edit.row.public_id, id));
             changed_by(edit, incoming, row);
         }
-        control::add_calls(connection, &calls).await?;
+        control::add_calls(&mut *connection, &calls).await?;
+        self.outcome.shorten |= !copies.is_empty();
+        swarm_expiry::add(connection, &copies).await?;
         self.outcome.added += u32::try_from(added.len()).unwrap_or(u32::MAX);
         Ok(())
     }
@@ -184,13 +193,14 @@ impl Round<'_> {
                 continue;
             }
             gone.push(old.receive_seq);
+            self.outcome.removed = true;
             if let Some(edit) = self.edits.get_mut(&old.conversation) {
                 edit.removed();
                 let event = NewEvent::message_removed(&edit.row.public_id, &old.public_id);
                 self.log.push(event);
             }
         }
-        expiry::remove(connection, &gone).await
+        expiry::remove(connection, &gone, self.now_ms).await
     }
 
     /// Takes over what the other sides say about themselves, and that they accepted us.
@@ -340,7 +350,7 @@ fn changed_by(edit: &mut Edit, message: &Incoming, row: &NewMessage) {
             edit.read_to(message.sent_ms);
         }
         (Action::Entry(_), false) => edit.row.approved_me = true,
-        (Action::TimerChange, true) => edit.row.expiry = message.expiry,
+        (Action::TimerChange, true) => edit.set_expiry(message.expiry, message.sent_ms),
         _ => {}
     }
     // The other side's setting is learnt only from what its messages carry (messages.md 7.2).

@@ -1,11 +1,12 @@
 //! Applies judged messages: everything one unit changes, in one transaction, with set statements.
 //!
-//! The order within a unit: what is dropped whatever it says (blocked, cleared, expired); new entries, those deleted by
+//! The order within a unit: what is dropped whatever it says (blocked, cleared, gone before, expired); new entries, those deleted by
 //! the same unit already empty; deletions; reactions; receipts; calls; then the conversations with exact counts, and
 //! the events. Nothing of a unit is visible before all of it is.
 //!
-//! Rules of messages.md applied here: 5.6 (own devices), 5.8 (age, as far as our own clearing goes), 5.9 (which kinds
-//! open a conversation), 6.6 to 6.14, 7.4, 7.5, 8.2, 8.4, 11 (13 to 15, 18 to 21, 27, 28).
+//! Rules of messages.md applied here: 5.6 (own devices), 5.7 (4, what names a message), 5.8 (age, as far as our own
+//! clearing goes), 5.9 (which kinds open a conversation), 6.6 to 6.14, 7.4, 7.5 and 7.6 (on arrival), 8.2, 8.4, 11 (13
+//! to 15, 18 to 21, 27, 28).
 //!
 //! Not applied yet, because it needs what this version does not have:
 //! * synced settings: 5.8's comparison with the Contacts and UserProfile configs, and 11 (14) for conversations hidden
@@ -23,17 +24,18 @@ use session_network::StoredMessage;
 use session_protocol::AccountId;
 use sqlx::SqliteConnection;
 
-use super::expiry;
 use super::judge::{Action, Incoming, Judged};
 use super::pending::Pending;
 use super::signal::Signal;
+use super::start::{self, Arrival as Timing, Start};
 use crate::store::StoreError;
 use crate::store::conversations::{self, ConversationRow, Edit};
 use crate::store::delivery::{self, Arrival};
 use crate::store::events::{self, NewEvent};
-use crate::store::messages::AFTER_READ;
+use crate::store::gone;
 use crate::store::received::{self, Place, Quarantined};
 use crate::store::settings::{self, Settings};
+use crate::store::targets::Name;
 use crate::time::to_db;
 
 /// A message with what it turned out to be.
@@ -72,6 +74,10 @@ pub struct Outcome {
     pub deletions: bool,
     /// Something came in a later version of the protocol.
     pub later_version: bool,
+    /// Copies in the own swarm shall live shorter.
+    pub shorten: bool,
+    /// Content was removed.
+    pub removed: bool,
     /// Reactions that found their message.
     resolved: Vec<Pending>,
     /// Reactions that did not.
@@ -85,6 +91,8 @@ impl Outcome {
         self.signals.extend(second.signals);
         self.deletions |= second.deletions;
         self.later_version |= second.later_version;
+        self.shorten |= second.shorten;
+        self.removed |= second.removed;
         self.resolved.extend(second.resolved);
         self.unresolved.extend(second.unresolved);
         self
@@ -146,6 +154,7 @@ pub async fn write(
                     hash: item.stored.hash.clone(),
                     reason,
                     data: item.stored.data.clone().unwrap_or_default(),
+                    expires_ms: start::ends_early(&item.stored),
                 });
             }
         }
@@ -166,10 +175,6 @@ pub async fn write(
     if let (Some(node), Some(cursor)) = (&batch.node, cursor) {
         received::set_cursor(&mut *connection, &batch.place, node, &cursor, now_ms).await?;
     }
-    sqlx::query("UPDATE meta SET last_now_ms = max(last_now_ms, ?) WHERE id = 1")
-        .bind(now_ms)
-        .execute(connection)
-        .await?;
     round.outcome.later_version = quarantined
         .iter()
         .any(|entry| entry.reason == LATER_VERSION);
@@ -222,7 +227,8 @@ impl<'b> Round<'b> {
         let peers: Vec<String> = peers.into_iter().cloned().collect();
         let rows = conversations::by_peers(&mut *connection, &peers).await?;
         self.load(rows);
-        let let_in = self.gate(incoming);
+        let gone = self.gone(&mut *connection, incoming).await?;
+        let let_in = self.gate(incoming, &gone);
         let openers: HashSet<&String> = let_in
             .iter()
             .filter(|(message, _)| message.creates_conversation())
@@ -246,7 +252,9 @@ impl<'b> Round<'b> {
         self.typing(&let_in);
 
         events::append(&mut *connection, &self.log, self.now_ms).await?;
-        let edits = std::mem::take(&mut self.edits).into_values().collect();
+        let edits: Vec<Edit> = std::mem::take(&mut self.edits).into_values().collect();
+        // Reading starts timers, of which the own swarm is told.
+        self.outcome.shorten |= edits.iter().any(Edit::reads);
         conversations::save(connection, edits, self.now_ms).await
     }
 
@@ -265,22 +273,48 @@ impl<'b> Round<'b> {
         *self.refused.entry(reason).or_default() += 1;
     }
 
+    /// Which of these were here and are gone (messages.md 5.7, 4).
+    async fn gone(
+        &self,
+        connection: &mut SqliteConnection,
+        incoming: &[Arrived<'_>],
+    ) -> Result<HashSet<Name>, StoreError> {
+        let names: Vec<Name> = incoming
+            .iter()
+            .filter(|(message, _)| message.becomes_entry())
+            .filter_map(|(message, _)| self.name(message))
+            .collect();
+        gone::known(connection, &names).await
+    }
+
+    fn name(&self, message: &Incoming) -> Option<Name> {
+        let number = *self.numbers.get(&message.peer)?;
+        Some((number, message.author.clone(), message.sent_ms))
+    }
+
     /// Leaves out what is dropped whatever it says.
-    fn gate<'m>(&mut self, incoming: &[Arrived<'m>]) -> Vec<Arrived<'m>> {
+    fn gate<'m>(&mut self, incoming: &[Arrived<'m>], gone: &HashSet<Name>) -> Vec<Arrived<'m>> {
         let mut let_in = Vec::with_capacity(incoming.len());
         for (message, stored) in incoming {
-            let row = self.edit(&message.peer).map(|edit| &edit.row);
+            let number = self.numbers.get(&message.peer);
+            let row = number.and_then(|number| self.edits.get(number));
+            let row = row.map(|edit| &edit.row);
             let reason = if row.is_some_and(|row| row.blocked && !message.own) {
                 Some("BLOCKED")
             } else if row.is_some_and(|row| message.sent_ms <= row.cleared_before_ms)
                 && !message.ignores_age()
             {
                 Some("BEFORE_CLEARING")
+            } else if message.becomes_entry()
+                && self.name(message).is_some_and(|name| gone.contains(&name))
+            {
+                Some("GONE")
             } else {
                 let last_read_ms = row.map_or(0, |row| row.last_read_ms);
                 self.start(message, stored, last_read_ms)
                     .is_some_and(|start| {
-                        start.saturating_add(message.expiry.1.saturating_mul(1000)) <= self.now_ms
+                        let timer_ms = message.expiry.1.saturating_mul(1000);
+                        start.at_ms.saturating_add(timer_ms) <= self.now_ms
                     })
                     .then_some("EXPIRED")
             };
@@ -288,27 +322,36 @@ impl<'b> Round<'b> {
                 Some(reason) => self.refuse(reason),
                 None => let_in.push((*message, *stored)),
             }
+            // The entry is over, what it says is not: a setting that another device of ours chose.
+            if reason == Some("EXPIRED")
+                && message.own
+                && matches!(message.action, Action::TimerChange)
+                && let Some(edit) = self.edit(&message.peer)
+            {
+                edit.set_expiry(message.expiry, message.sent_ms);
+            }
         }
         let_in
     }
 
-    /// When the timer of a message began, ms; `None`: it has none, or waits for reading.
-    fn start(&self, message: &Incoming, stored: &StoredMessage, last_read_ms: i64) -> Option<i64> {
+    /// How the timer of a message stands; `None`: it has none, or waits for reading.
+    fn start(
+        &self,
+        message: &Incoming,
+        stored: &StoredMessage,
+        last_read_ms: i64,
+    ) -> Option<Start> {
         if matches!(message.action, Action::Reaction(_)) {
             return None;
         }
-        let stored_until = to_db(stored.expiration);
-        let (kind, seconds) = message.expiry;
-        if kind == AFTER_READ && !message.own && seconds > 0 && message.sent_ms <= last_read_ms {
-            // Read on another device, which may have shortened the copy's life (messages.md 7.6).
-            return Some((stored_until - seconds.saturating_mul(1000)).min(self.now_ms));
-        }
-        expiry::start_on_arrival(
-            message.expiry,
-            message.own,
-            message.sent_ms,
-            stored_until,
-            self.now_ms,
-        )
+        let timing = Timing {
+            expiry: message.expiry,
+            own: message.own,
+            sent_ms: message.sent_ms,
+            stored_ms: to_db(stored.timestamp),
+            stored_until_ms: to_db(stored.expiration),
+            last_read_ms,
+        };
+        start::on_arrival(&timing, self.now_ms)
     }
 }

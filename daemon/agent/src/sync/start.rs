@@ -1,0 +1,241 @@
+//! When the timer of an arriving message began, by what is known on arrival (messages.md 7.5 and 7.6). Pure.
+//!
+//! What disappears after sending, and our own copies, by the time they were stored; what disappears after reading not
+//! before it is read. That another device of ours has read it shows in how long its copy lives: everybody stores such a
+//! message for as long as a swarm allows, and whoever reads it has that shortened to the end of its timer. A copy that
+//! lives exactly as long as its timer tells nothing: its sender may have stored it so.
+
+use session_network::StoredMessage;
+
+use crate::store::messages::{AFTER_READ, cause};
+use crate::time::to_db;
+
+/// A stored copy's lifetime is the timer when it began this close to the sent timestamp, ms.
+const NEAR_MS: i64 = 3_600_000;
+/// How far before its sent timestamp a timer may begin at most, ms.
+const EARLY_MS: i64 = 60_000;
+/// Longest life of a copy (messages.md 5.2), ms.
+const LIFE_MS: i64 = 14 * 86_400_000;
+/// A copy with a timer's length lives this much longer or shorter than the timer, ms.
+const EXACT_MS: i64 = 1_000;
+
+/// What is known of a message that arrives. All times in ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Type and seconds of its timer.
+    pub expiry: (i64, i64),
+    /// We wrote it.
+    pub own: bool,
+    /// As its author says.
+    pub sent_ms: i64,
+    /// When the swarm stored it, as whoever stored it said.
+    pub stored_ms: i64,
+    /// When the swarm drops it.
+    pub stored_until_ms: i64,
+    /// Everything sent up to then is read here.
+    pub last_read_ms: i64,
+}
+
+/// How its timer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// When it began, ms.
+    pub at_ms: i64,
+    /// See [`cause`].
+    pub cause: i64,
+    /// The stored copy lives for longer than the message: that is to be shortened.
+    pub shorten: bool,
+}
+
+/// `None`: it has no timer, or the timer waits for reading.
+pub fn on_arrival(arrival: &Arrival, now_ms: i64) -> Option<Start> {
+    let (kind, seconds) = arrival.expiry;
+    if kind == 0 || seconds <= 0 {
+        return None;
+    }
+    let timer_ms = seconds.saturating_mul(1000);
+    let began_ms = arrival.stored_until_ms.saturating_sub(timer_ms);
+    let earliest_ms = arrival.sent_ms.saturating_sub(EARLY_MS);
+    if kind == AFTER_READ && !arrival.own {
+        return after_reading(arrival, began_ms, now_ms);
+    }
+    let at_ms = if began_ms.abs_diff(arrival.sent_ms) <= NEAR_MS.unsigned_abs() {
+        began_ms.max(earliest_ms).min(now_ms)
+    } else {
+        arrival.sent_ms.min(now_ms)
+    };
+    Some(Start {
+        at_ms,
+        cause: cause::SENT,
+        shorten: false,
+    })
+}
+
+/// When something that nobody can read goes, ms: with its copy, when that lives shorter than a swarm allows. Its sender
+/// wanted it to disappear. `None`: nothing says so.
+pub fn ends_early(stored: &StoredMessage) -> Option<i64> {
+    let (stored_ms, until_ms) = (to_db(stored.timestamp), to_db(stored.expiration));
+    (until_ms.saturating_sub(stored_ms) < LIFE_MS - NEAR_MS).then_some(until_ms)
+}
+
+fn after_reading(arrival: &Arrival, began_ms: i64, now_ms: i64) -> Option<Start> {
+    let elsewhere = Start {
+        at_ms: began_ms,
+        cause: cause::READ_ELSEWHERE,
+        shorten: false,
+    };
+    if arrival.sent_ms <= arrival.last_read_ms {
+        return Some(if began_ms <= now_ms {
+            elsewhere
+        } else {
+            // The position passed it before it came, and nobody has told the swarm yet.
+            Start {
+                at_ms: now_ms,
+                cause: cause::READ_HERE,
+                shorten: true,
+            }
+        });
+    }
+    let life_ms = arrival.stored_until_ms.saturating_sub(arrival.stored_ms);
+    let shortened = life_ms < LIFE_MS - NEAR_MS
+        && began_ms.abs_diff(arrival.stored_ms) > EXACT_MS.unsigned_abs()
+        && began_ms >= arrival.stored_ms.saturating_sub(EARLY_MS)
+        && began_ms <= now_ms;
+    shortened.then_some(elsewhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: i64 = 1_790_000_000_000;
+    const HOUR: i64 = 3_600_000;
+    const TWO_WEEKS: i64 = SENT + LIFE_MS;
+
+    fn start(
+        expiry: (i64, i64),
+        own: bool,
+        stored_until_ms: i64,
+        last_read_ms: i64,
+        now_ms: i64,
+    ) -> Option<Start> {
+        let arrival = Arrival {
+            expiry,
+            own,
+            sent_ms: SENT,
+            stored_ms: SENT + 500,
+            stored_until_ms,
+            last_read_ms,
+        };
+        on_arrival(&arrival, now_ms)
+    }
+
+    fn sent(at_ms: i64) -> Option<Start> {
+        Some(Start {
+            at_ms,
+            cause: cause::SENT,
+            shorten: false,
+        })
+    }
+
+    fn elsewhere(at_ms: i64) -> Option<Start> {
+        Some(Start {
+            at_ms,
+            cause: cause::READ_ELSEWHERE,
+            shorten: false,
+        })
+    }
+
+    #[test]
+    fn timers_after_sending_begin_with_the_storing() {
+        for (expiry, own, stored_until, now, expected) in [
+            // None, or nonsense.
+            ((0, 0), false, TWO_WEEKS, SENT, None),
+            ((2, 0), false, TWO_WEEKS, SENT, None),
+            ((2, -5), true, TWO_WEEKS, SENT, None),
+            // After reading: ours at once.
+            ((1, 3600), true, TWO_WEEKS, SENT + 5, sent(SENT)),
+            (
+                (1, 3600),
+                true,
+                SENT + 2_000 + HOUR,
+                SENT + 5_000,
+                sent(SENT + 2_000),
+            ),
+            // By the storing when the copy lives as long as the timer.
+            (
+                (2, 3600),
+                false,
+                SENT + 2_000 + HOUR,
+                SENT + 9_000,
+                sent(SENT + 2_000),
+            ),
+            (
+                (2, 3600),
+                false,
+                SENT + 2_000 + HOUR,
+                SENT + 1_000,
+                sent(SENT + 1_000),
+            ),
+            (
+                (2, 3600),
+                false,
+                SENT - 90_000 + HOUR,
+                SENT,
+                sent(SENT - 60_000),
+            ),
+            // Else by the sent timestamp, never by the future.
+            ((2, 3600), false, TWO_WEEKS, SENT + 9_000, sent(SENT)),
+            (
+                (2, 3600),
+                false,
+                TWO_WEEKS,
+                SENT - 9_000,
+                sent(SENT - 9_000),
+            ),
+            ((2, i64::MAX), false, 0, SENT, sent(SENT)),
+        ] {
+            let found = start(expiry, own, stored_until, 0, now);
+            assert_eq!(found, expected, "{expiry:?} {own} {stored_until} {now}");
+        }
+    }
+
+    #[test]
+    fn timers_after_reading_wait_unless_somebody_has_read() {
+        let hour = (1, 3600);
+        let now = SENT + 2 * HOUR;
+        for (stored_until, last_read, expected) in [
+            // Not read anywhere.
+            (TWO_WEEKS, 0, None),
+            (TWO_WEEKS + 500, SENT - 1, None),
+            // Read on another device an hour after it was stored.
+            (SENT + 2 * HOUR + 500, 0, elsewhere(SENT + HOUR + 500)),
+            (SENT + 2 * HOUR + 500, SENT, elsewhere(SENT + HOUR + 500)),
+            // As long as the timer: it may have been stored so.
+            (SENT + 500 + HOUR, 0, None),
+            (SENT + 1_400 + HOUR, 0, None),
+            // Nothing that a reader could have made of it.
+            (SENT, 0, None),
+            (now + HOUR + 1, 0, None),
+            // Read here before it came.
+            (
+                TWO_WEEKS,
+                SENT,
+                Some(Start {
+                    at_ms: now,
+                    cause: cause::READ_HERE,
+                    shorten: true,
+                }),
+            ),
+        ] {
+            let found = start(hour, false, stored_until, last_read, now);
+            assert_eq!(found, expected, "{stored_until} {last_read}");
+        }
+        // A timer as long as a swarm keeps anything: nothing to shorten.
+        let two_weeks = (1, LIFE_MS / 1000);
+        assert_eq!(
+            start(two_weeks, false, TWO_WEEKS + 500, SENT, now),
+            elsewhere(SENT + 500)
+        );
+    }
+}
