@@ -161,6 +161,10 @@ pub enum Command {
     /// Ends with 0 when nothing is wrong; a warning is not wrong. With --json one object per check with the keys `check`,
     /// `state` (OK, WARNING, FAILED, SKIPPED), `detail` and `advice`.
     Doctor,
+    /// Print what the agent counts and measures, as OpenMetrics text; no identifiers
+    ///
+    /// For the textfile collector of the Prometheus node exporter or any other scraper.
+    Metrics,
     /// Show or change the configuration file of sessiond and sessionctl
     Config {
         /// What to do; without it everything is shown

@@ -233,6 +233,8 @@ calls! {
     update_settings: settings, UpdateSettingsRequest => UpdateSettingsResponse, call;
     /// `DaemonService.GetHealth`
     get_health: daemon, GetHealthRequest => GetHealthResponse, call;
+    /// `DaemonService.GetMetrics`
+    get_metrics: daemon, GetMetricsRequest => GetMetricsResponse, call;
     /// `DaemonService.GetInfo`
     get_info: daemon, GetInfoRequest => GetInfoResponse, call;
     /// `DaemonService.Shutdown`

@@ -17,6 +17,7 @@ pub mod disturbance;
 pub mod events;
 pub mod health;
 pub mod log;
+pub mod metrics;
 pub mod notify;
 pub mod platform;
 pub mod random;

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::NetworkConfig;
 use crate::fault::Fault;
 use crate::isolation::Class;
+use crate::metrics::{Metrics, Purpose};
 use crate::onion::{Carrier, SendError};
 use crate::paths::HOPS;
 use crate::pool::Node;
@@ -52,6 +53,7 @@ pub(crate) struct Engine {
     pub(crate) stop: watch::Sender<bool>,
     /// Decides wherever the choice is random and no secret.
     pub(crate) choices: Choices,
+    pub(crate) metrics: Metrics,
     carrier: Arc<dyn Carrier>,
     cache: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
@@ -73,7 +75,9 @@ impl Engine {
         carrier: Arc<dyn Carrier>,
         choices: Choices,
     ) -> Self {
+        let metrics = Metrics::default();
         let mut state = State::default();
+        state.metrics = metrics.clone();
         state.policy = Policy {
             diversity: config.subnet_diversity,
             allow_same_subnet: config.allow_same_subnet,
@@ -91,6 +95,7 @@ impl Engine {
             hurry: Notify::new(),
             stop: watch::Sender::new(false),
             choices,
+            metrics,
             carrier,
             cache,
             clock,
@@ -159,19 +164,23 @@ impl Engine {
         result
     }
 
-    /// One request through nodes, without any accounting.
+    /// One request through nodes, counted, without any other accounting.
     async fn exchange(
         &self,
+        purpose: Purpose,
         hops: &[Node],
         target: &Node,
         payload: &[u8],
         limit: Duration,
     ) -> Result<(NodeAnswer, Duration), SendError> {
         let began = Instant::now();
-        match timeout(limit, self.carrier.carry(hops, target, payload)).await {
+        let outcome = match timeout(limit, self.carrier.carry(hops, target, payload)).await {
             Ok(outcome) => outcome.map(|answer| (answer, began.elapsed())),
             Err(_) => Err(SendError::Fault(Fault::Timeout)),
-        }
+        };
+        let took = outcome.as_ref().map(|(_, took)| *took);
+        self.metrics.requested(purpose, took);
+        outcome
     }
 
     /// One request over a path in use, with all its consequences for path, nodes and, with `clock`, the clock.
@@ -183,7 +192,9 @@ impl Engine {
         limit: Duration,
         clock: bool,
     ) -> Result<(NodeAnswer, Duration), SendError> {
-        let outcome = self.exchange(&route.hops, target, payload, limit).await;
+        let outcome = self
+            .exchange(Purpose::Call, &route.hops, target, payload, limit)
+            .await;
         let now = self.now();
         let key = &target.ed25519;
         let repair = self.update(|state| match &outcome {
@@ -214,7 +225,10 @@ impl Engine {
     async fn info(&self, hops: &[Node], target: &Node) -> Result<Duration, Fault> {
         let payload = request::info().to_json();
         let limit = self.config.times.probe;
-        match self.exchange(hops, target, &payload, limit).await {
+        match self
+            .exchange(Purpose::Test, hops, target, &payload, limit)
+            .await
+        {
             Ok((answer, latency)) => {
                 if let Ok(info) = answer::info(&answer.body) {
                     let local = self.now().local_ms;

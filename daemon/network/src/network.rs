@@ -20,6 +20,7 @@ use crate::error::NetworkError;
 use crate::https::HttpsTransport;
 use crate::isolation::IsolationKey;
 use crate::maintain;
+use crate::metrics::Metrics;
 use crate::onion::Onion;
 use crate::pool::NodeKey;
 use crate::random::{self, Choices};
@@ -120,6 +121,11 @@ impl Network {
     /// Whether nodes have told the time since the start: see [`Status::clock_measured`].
     pub fn clock_is_measured(&self) -> bool {
         lock(&self.engine.state).offset.is_measured()
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.engine.metrics
     }
 
     /// Whether everything goes through a proxy.

@@ -15,6 +15,7 @@ use crate::dropped::{Announced, Dropped, History, Reason};
 use crate::guards::Guards;
 use crate::isolation::{Class, Classes, IsolationKey};
 use crate::ladder::LadderStep;
+use crate::metrics::Metrics;
 use crate::paths::{HOPS, Path, Paths};
 use crate::pool::{Node, NodeKey, Pool};
 use crate::random;
@@ -104,6 +105,7 @@ pub(crate) struct State {
     /// Grows whenever somebody who waits for a path should look again.
     pub(crate) epoch: u64,
     dropped: History,
+    pub(crate) metrics: Metrics,
     announced: Announced,
     building: Vec<Route>,
     /// Guards that do not answer.
@@ -232,6 +234,7 @@ impl State {
             return;
         };
         self.epoch += 1;
+        Metrics::count(&self.metrics.dropped, reason.name());
         self.dropped.add(Dropped {
             isolation: self.classes.name(path.class),
             path,

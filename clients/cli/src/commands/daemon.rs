@@ -7,7 +7,10 @@ use clap_complete::Shell;
 use serde_json::{Value, json};
 use sessiond_client::{
     ConnectError, Error,
-    v1::{GetAccountRequest, GetInfoRequest, GetNetworkStatusRequest, ShutdownRequest},
+    v1::{
+        GetAccountRequest, GetInfoRequest, GetMetricsRequest, GetNetworkStatusRequest,
+        ShutdownRequest,
+    },
 };
 
 use crate::{
@@ -56,6 +59,15 @@ pub async fn status(context: &mut Context) -> Result<(), Failure> {
         Some(skew) => context.print(&format!("{}\n", paint(BAD, skew))),
         None => Ok(()),
     }
+}
+
+pub async fn metrics(context: &mut Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let answer = client.get_metrics(GetMetricsRequest::default()).await?;
+    if context.json {
+        return context.object("GetMetricsResponse", &answer);
+    }
+    context.print(&answer.text)
 }
 
 pub async fn version(context: &mut Context) -> Result<(), Failure> {

@@ -34,6 +34,7 @@ pub async fn run(context: &mut Context, command: Command) -> Result<(), Failure>
         Command::Doctor => doctor::doctor(context).await,
         Command::Config { command } => config::config(context, command),
         Command::Paths => network::paths(context).await,
+        Command::Metrics => daemon::metrics(context).await,
         Command::Sync => network::sync(context).await,
         Command::Account(AccountCommand::Create { name }) => account::create(context, name).await,
         Command::Account(AccountCommand::Restore { name }) => account::restore(context, name).await,

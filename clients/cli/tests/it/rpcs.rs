@@ -67,6 +67,7 @@ const ROWS: &[Row] = &[
     ("SettingsService/GetSettings", Ready, &["settings", "show"], ""),
     ("SettingsService/UpdateSettings", Ready, &["settings", "set", "read-receipts=on"], ""),
     ("DaemonService/GetHealth", Ready, &["doctor"], ""),
+    ("DaemonService/GetMetrics", Ready, &["metrics"], ""),
     ("DaemonService/GetInfo", Ready, &["version"], ""),
     ("DaemonService/Shutdown", Ready, &["shutdown"], ""),
 ];

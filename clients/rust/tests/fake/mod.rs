@@ -863,6 +863,10 @@ impl daemon_service_server::DaemonService for Fake {
     async fn get_health(&self, _: Request<GetHealthRequest>) -> Answer<GetHealthResponse> {
         Ok(Response::new(GetHealthResponse::default()))
     }
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Answer<GetMetricsResponse> {
+        let text = "# EOF\n".to_owned();
+        Ok(Response::new(GetMetricsResponse { text }))
+    }
     async fn shutdown(&self, _: Request<ShutdownRequest>) -> Answer<ShutdownResponse> {
         self.change(|w| w.shut_down = true);
         Ok(Response::new(ShutdownResponse {}))

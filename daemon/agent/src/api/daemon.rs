@@ -5,9 +5,10 @@ use sessiond_proto::v1::{self, DaemonState, DatabaseCheck};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use super::error::{from_agent, from_store};
+use super::error::{from_agent, from_store, status};
 use crate::agent::State;
 use crate::health::{self, Level};
+use crate::metrics::{self, MetricsError};
 use crate::store::health::{Check, Condition};
 use crate::time::timestamp;
 
@@ -109,6 +110,21 @@ impl DaemonService for Api {
             disk_free_bytes: health.disk_free.unwrap_or(0),
             checks: health.checks.into_iter().map(check).collect(),
         }))
+    }
+
+    async fn get_metrics(
+        &self,
+        _request: Request<v1::GetMetricsRequest>,
+    ) -> Result<Response<v1::GetMetricsResponse>, Status> {
+        let text = metrics::text(&self.agent)
+            .await
+            .map_err(|error| match error {
+                MetricsError::Store(error) => from_store(error),
+                MetricsError::Format(_) => {
+                    status(tonic::Code::Internal, "METRICS_FAILED", error.to_string())
+                }
+            })?;
+        Ok(Response::new(v1::GetMetricsResponse { text }))
     }
 
     async fn shutdown(

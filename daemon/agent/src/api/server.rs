@@ -22,6 +22,7 @@ use tonic_health::pb::health_server::HealthServer;
 use super::Api;
 use super::health::HealthApi;
 use super::peer::peers;
+use crate::metrics::Counted;
 
 /// Largest request.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -46,6 +47,7 @@ pub async fn serve(
     };
     let mut stopping = stop.clone();
     let server = Server::builder()
+        .layer(tower::layer::layer_fn(Counted))
         .timeout(CALL)
         .max_concurrent_streams(Some(MAX_STREAMS))
         .http2_keepalive_interval(Some(Duration::from_secs(30)))

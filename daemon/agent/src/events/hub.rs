@@ -89,6 +89,11 @@ impl Hub {
         }
     }
 
+    /// Streams that live now.
+    pub fn streams(&self) -> usize {
+        self.live.receiver_count()
+    }
+
     pub(super) fn listen(&self) -> broadcast::Receiver<Live> {
         self.live.subscribe()
     }

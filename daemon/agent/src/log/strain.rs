@@ -2,20 +2,23 @@
 //! whoever wrote it into a text.
 //!
 //! Types are the first ([`session_network::Private`]). This one is for texts of others: an error of a library, the words of
-//! a service node. Shapes: 24 or more hexadecimal digits; 40 or more characters of base64 or base32 that are no words;
+//! a service node. Shapes: 24 or more hexadecimal digits; lists of more than 8 numbers; 40 or more characters of base64 or base32 that are no words;
 //! addresses of IP version 4 and 6; `.onion` and `.loki` names. It may take too much, which costs a reader a word.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Fewest hexadecimal digits that are taken for a key. A v4 UUID without dashes has 32; an account ID 66.
 const HEX: usize = 24;
+/// Fewest commas of a list of numbers that is taken for bytes.
+const LIST: usize = 8;
 /// Fewest characters of base64 or base32 that are taken for a key: 32 bytes are 43 and 52.
 const DENSE: usize = 40;
 
 /// The text with `…` in place of what must not be shown.
 pub fn strain(text: &str) -> String {
+    let text = without_lists(text);
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_str();
     while !rest.is_empty() {
         let end = rest.find(|c| !in_word(c)).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(end);
@@ -24,6 +27,27 @@ pub fn strain(text: &str) -> String {
         out.extend(chars.next());
         rest = chars.as_str();
     }
+    out
+}
+
+/// Bytes as Rust prints a list of them.
+fn without_lists(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, tail) = rest.split_at(start);
+        let in_list = |c: char| c.is_ascii_digit() || c == ',' || c == ' ';
+        let end = tail.find(|c| !in_list(c)).unwrap_or(tail.len());
+        let (list, behind) = tail.split_at(end);
+        out.push_str(before);
+        out.push_str(if list.matches(',').count() < LIST {
+            list
+        } else {
+            "…"
+        });
+        rest = behind;
+    }
+    out.push_str(rest);
     out
 }
 
@@ -140,6 +164,7 @@ mod tests {
             ("https://192.0.2.7:22021/storage_rpc/v1".to_owned(), "…"),
             ("at 2001:db8::7.".to_owned(), "at …"),
             ("at [2001:db8::7]:443".to_owned(), "at […]:443"),
+            (format!("{:?}", [7u8; 32]), "[…]"),
             ("by abcdef.onion:80 and node.loki".to_owned(), "by … and …"),
         ] {
             assert_eq!(strain(&line), shown, "{line}");

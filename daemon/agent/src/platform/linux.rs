@@ -17,6 +17,8 @@ use tokio::io::unix::AsyncFd;
 
 pub use netlink::NetworkChanges;
 
+use super::Figures;
+
 /// How long the machine has slept since it was started: one clock goes on meanwhile, the other stands.
 pub fn suspended() -> Duration {
     let read = |clock| {
@@ -27,6 +29,23 @@ pub fn suspended() -> Duration {
     // In this order, so that the time between the two readings is no sleep.
     let (boot, awake) = (read(ClockId::Boottime), read(ClockId::Monotonic));
     boot.saturating_sub(awake)
+}
+
+/// What the system says about this process, if it says anything.
+pub fn figures() -> Option<Figures> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let open_files = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    Some(Figures {
+        // The kernel says kB and means KiB.
+        memory: field("VmRSS:")? * 1024,
+        // Without the one that reads the directory.
+        open_files: u64::try_from(open_files).ok()?.saturating_sub(1),
+        threads: field("Threads:")?,
+    })
 }
 
 /// `$XDG_STATE_HOME/sessiond`, else `~/.local/state/sessiond`. `None` without a home directory.

@@ -16,6 +16,11 @@ pub fn suspended() -> Duration {
         .saturating_sub(awake.elapsed())
 }
 
+/// What the system says about this process, which is not asked here.
+pub fn figures() -> Option<super::Figures> {
+    None
+}
+
 /// Changes of the network, which are not told yet here.
 pub struct NetworkChanges(());
 

@@ -11,9 +11,13 @@ mod linux;
 mod macos;
 
 #[cfg(target_os = "linux")]
-pub use linux::{Alarm, NetworkChanges, default_state_dir, forbid_dumps, own_program, suspended};
+pub use linux::{
+    Alarm, NetworkChanges, default_state_dir, figures, forbid_dumps, own_program, suspended,
+};
 #[cfg(target_os = "macos")]
-pub use macos::{Alarm, NetworkChanges, default_state_dir, forbid_dumps, own_program, suspended};
+pub use macos::{
+    Alarm, NetworkChanges, default_state_dir, figures, forbid_dumps, own_program, suspended,
+};
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -21,6 +25,17 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+
+/// What the system says about this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// Memory in use, bytes.
+    pub memory: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// Threads.
+    pub threads: u64,
+}
 
 /// Makes a directory, and those above it, that only the owner may enter.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {

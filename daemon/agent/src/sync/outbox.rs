@@ -16,6 +16,7 @@ use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
 
 use super::receive::own_inbox;
 use super::{Context, repair};
+use crate::metrics;
 use crate::random::os_rng;
 use crate::store::StoreError;
 use crate::store::delivery::{self, Step};
@@ -231,7 +232,17 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
     context.progress.active(stored_ms);
     let times = *context.network.times();
     let own = context.account_id().to_string();
-    context
+    let done: Vec<_> = items
+        .iter()
+        .zip(&outcomes)
+        .map(|(item, outcome)| {
+            (
+                item.purpose,
+                outcome.as_ref().err().map(NetworkError::reason),
+            )
+        })
+        .collect();
+    let given_up = context
         .db
         .writer()
         .call(move |connection| {
@@ -242,6 +253,7 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
                     .filter_map(|(item, outcome)| step(item, outcome, now_ms))
                     .collect();
                 delivery::record(&mut *connection, &steps).await?;
+                let mut given_up = Vec::new();
                 for (item, outcome) in items.iter().zip(outcomes) {
                     match outcome {
                         Ok(receipt) => {
@@ -253,17 +265,35 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
                             stored(&mut *connection, item, &own, &receipt, now_ms).await?;
                         }
                         Err(error) => {
-                            failed(&mut *connection, item, &error, &times, now_ms).await?
+                            given_up.extend(
+                                failed(&mut *connection, item, &error, &times, now_ms).await?,
+                            );
                         }
                     }
                 }
                 stored_copies::trim(connection, stored_copies::ROWS, stored_copies::BYTES).await?;
-                Ok(())
+                Ok(given_up)
             })
         })
         .await?;
     context.copies_kept.notify_one();
+    count(done, given_up);
     Ok(())
+}
+
+/// For monitors: what was stored, what was not, and what is not tried again.
+fn count(done: Vec<(Purpose, Option<&'static str>)>, given_up: Vec<&'static str>) {
+    let counts = metrics::counts();
+    for (purpose, failure) in done {
+        match (failure, purpose) {
+            (Some(reason), _) => counts.not_stored(reason),
+            (None, Purpose::Recipient) => counts.stored("recipient"),
+            (None, Purpose::Sync) => counts.stored("copy"),
+        }
+    }
+    for reason in given_up {
+        counts.given_up(reason);
+    }
 }
 
 fn store_item(item: &Due) -> StoreItem {
@@ -337,13 +367,14 @@ async fn stored(
     }
 }
 
+/// Postpones it, or gives it up; says why if it was given up.
 async fn failed(
     connection: &mut sqlx::SqliteConnection,
     item: &Due,
     error: &NetworkError,
     times: &Times,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<Option<&'static str>, StoreError> {
     let attempts = item.attempts + i64::from(error.had_path());
     let reason = if item.bytes.is_empty() {
         Some("RECIPIENT_INVALID")
@@ -361,15 +392,17 @@ async fn failed(
             times.resend_no_path
         };
         let due_ms = now_ms.saturating_add(millis(pause));
-        return outbox::postpone(connection, item.id, attempts, due_ms).await;
+        outbox::postpone(connection, item.id, attempts, due_ms).await?;
+        return Ok(None);
     };
     // The copy for the own devices would speak of something that was never sent: it goes, too.
     if !outbox::give_up(&mut *connection, item.id).await? {
         // It was cancelled or deleted meanwhile.
-        return Ok(());
+        return Ok(None);
     }
     let Some(message) = item.message else {
-        return received::count(connection, &BTreeMap::from([("NOT_SENT", 1)])).await;
+        received::count(connection, &BTreeMap::from([("NOT_SENT", 1)])).await?;
+        return Ok(Some(reason));
     };
     let given_up = Step {
         reason: reason.to_owned(),
@@ -388,7 +421,8 @@ async fn failed(
             ..Progress::default()
         },
     };
-    entries::progress(connection, message, &progress, now_ms).await
+    entries::progress(connection, message, &progress, now_ms).await?;
+    Ok(Some(reason))
 }
 
 /// 5 s, 10 s, ... up to 5 min, unless times are scaled.

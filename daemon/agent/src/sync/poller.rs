@@ -19,10 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::receive::{self, UNIT, Unit};
 use super::{Context, Progress};
-use crate::store::StoreError;
+use crate::metrics;
 use crate::store::account_db::note_now;
 use crate::store::gaps;
 use crate::store::received::{self, Place};
+use crate::store::{StoreError, Trouble};
 use crate::time::to_db;
 
 /// Requests to poll at once that may wait; more are answered by the poll under way.
@@ -46,6 +47,16 @@ pub enum PollError {
     /// What it answered could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl PollError {
+    /// Stable name of the reason.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Network(error) => error.reason(),
+            Self::Store(error) => error.trouble().map_or("DATABASE_FAILED", Trouble::reason),
+        }
+    }
 }
 
 /// Outcome of a poll that was asked for.
@@ -126,6 +137,8 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
                 outcome = poll(&context, second) => outcome,
             },
         };
+        let counted = outcome.as_ref().map(|polled| polled.new_messages);
+        metrics::counts().polled(counted.map_err(PollError::reason));
         let outcome = outcome.map_err(|error| {
             tracing::debug!(%error, "a poll failed");
             Arc::new(error)

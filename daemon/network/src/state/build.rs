@@ -248,6 +248,7 @@ impl State {
         path.test_at_ms = now.steady_ms.saturating_add(self.policy.test_ms);
         self.announced.built(route.step);
         self.paths.add(path);
+        self.metrics.built.inc();
         self.classes.clear_failures();
         self.failure = None;
         self.epoch += 1;

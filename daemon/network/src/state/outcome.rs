@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::{Now, Rest, Route, SILENT_PATHS, Silence, State};
 use crate::dropped::Reason;
 use crate::fault::Fault;
+use crate::metrics::Metrics;
 use crate::paths::HOPS;
 use crate::pool::{Node, NodeKey, STRIKES};
 
@@ -169,6 +170,7 @@ impl State {
 
     /// A path that was to be built did not pass its test.
     pub(crate) fn not_built(&mut self, route: &Route, finding: &Finding, now: Now) {
+        Metrics::count(&self.metrics.not_built, finding.fault.name());
         match finding.blamed() {
             Some((_, Fault::ProxyDown)) => {}
             Some((hop, fault)) => self.blame(route, hop, fault, now),

@@ -122,7 +122,7 @@ pub async fn secrets(agent: &Agent) -> (String, DatabaseKey) {
 }
 
 /// Account IDs, which may be in no file, but may be in a log that was asked for everything.
-fn account_ids(ids: &[&str]) -> Secrets {
+pub fn account_ids(ids: &[&str]) -> Secrets {
     let mut secrets: Secrets = Vec::new();
     for id in ids {
         let bytes = hex::decode(&id[2..]).unwrap();

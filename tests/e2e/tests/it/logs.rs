@@ -4,7 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::harness::{Agent, Localnet, until};
+use prost::Message as _;
+use session_localnet::{ControlClient, Faults};
+use sessiond_client::v1;
+
+use crate::at_rest::{account_ids, add_bytes, keys_of};
+use crate::harness::{Agent, Localnet, PASSPHRASE, ctl, run, until};
+use crate::notifications::{Bus, Server};
 
 /// Waits until the log says something.
 async fn until_said(log: &Path, what: &str) {
@@ -63,4 +69,199 @@ async fn a_reload_takes_what_can_change_and_names_the_rest() {
         );
     }
     assert_eq!(fs::read_to_string(a.log()).unwrap(), "");
+}
+
+/// Texts and names of this test; none may be in any log.
+const HEARD: &str = "the heron stands by the third weir";
+const TOLD: &str = "pack the copper lantern and the map";
+const NAMES: [&str; 4] = [
+    "Zephyrine Quill",
+    "Barnaby Oakes",
+    "Wombat Nick",
+    "Quillon Vane",
+];
+const WRONG: &str = "not the passphrase of anybody";
+
+/// A command line for sessiond's own, and what it reads.
+type Line<'a> = (&'a [&'a str], &'a str);
+
+/// What a log says at levels that everybody has on.
+fn usual(log: &str) -> String {
+    let is_usual = |line: &&str| {
+        let level = line.split_whitespace().nth(1);
+        matches!(level, Some("ERROR" | "WARN" | "INFO"))
+    };
+    log.lines().filter(is_usual).collect::<Vec<_>>().join("\n")
+}
+
+/// Everything that can be asked of an agent, rightly and wrongly, while nodes fail and notifications are shown, all of it
+/// logged: no secret and no text is there at any level, and at info and above nobody is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
+    let net = Localnet::start().await;
+    let control = ControlClient::open(&net.room.path().join("net")).unwrap();
+    let bus = Bus::start();
+    let mut agents = ["a", "b"].map(|name| Agent::new(&net.room, name, &net.file));
+    for agent in &mut agents {
+        agent.log_with("trace");
+        if let Some(bus) = &bus {
+            agent.on_bus(&bus.address);
+        }
+        agent.up().await;
+    }
+    let [mut a, mut b] = agents;
+    let server = match &bus {
+        Some(bus) => Some(Server::start(bus, &["body", "actions"], false).await),
+        None => None,
+    };
+    let (a_id, b_id) = (a.create(NAMES[0]).await, b.create(NAMES[1]).await);
+    let (mut secrets, b_secrets) = (keys_of(&a).await, keys_of(&b).await);
+    secrets.extend(b_secrets);
+    let mut named = account_ids(&[&a_id, &b_id]);
+    let paths = a
+        .client()
+        .list_paths(v1::ListPathsRequest {})
+        .await
+        .unwrap();
+    for hop in paths.paths.iter().flat_map(|path| &path.hops) {
+        named.push(("a node's key", hop.node_key.clone().into_bytes()));
+        named.push(("a node's address", hop.ip_address.clone().into_bytes()));
+    }
+    assert!(named.len() > 8);
+
+    let sent = a.send_stored(&b_id, TOLD).await.id;
+    b.until_messages(&a_id, 1).await;
+    a.send_stored(&b_id, HEARD).await;
+    b.send_stored(&a_id, HEARD).await;
+    a.until_messages(&b_id, 3).await;
+
+    let nobody = format!("05{}", "7".repeat(64));
+    let everything: &[Line<'_>] = &[
+        (&["status"], ""),
+        (&["doctor"], ""),
+        (&["paths"], ""),
+        (&["sync"], ""),
+        (&["metrics"], ""),
+        (&["account", "show"], ""),
+        (&["account", "create", "--name", NAMES[3]], ""),
+        (&["account", "phrase", "--yes"], ""),
+        (&["account", "rename", NAMES[3]], ""),
+        (&["account", "restore"], "abbey abbey abbey"),
+        (&["vault", "status"], ""),
+        (&["vault", "move", "keyring"], ""),
+        (&["send", &b_id, TOLD], ""),
+        (&["send", &nobody, HEARD], ""),
+        (&["send", "nonsense", HEARD], ""),
+        (&["messages", &b_id], ""),
+        (&["messages", &nobody], ""),
+        (&["message", &sent], ""),
+        (&["message", TOLD], ""),
+        (&["search", "copper lantern"], ""),
+        (&["explain", &sent], ""),
+        (&["conversations"], ""),
+        (&["conversation", &b_id], ""),
+        (&["read", &b_id], ""),
+        (&["unread", &b_id], ""),
+        (&["accept", &b_id], ""),
+        (&["set", &b_id, "--nickname", NAMES[2], "--mute", "8h"], ""),
+        (&["expire", &b_id, "read:5m"], ""),
+        (&["typing", &b_id], ""),
+        (&["react", &sent, "👍"], ""),
+        (&["retry", &sent], ""),
+        (&["cancel", &sent], ""),
+        (&["saved", &sent], ""),
+        (&["call", &b_id, "pre-offer"], ""),
+        (&["focus", "hold", &b_id], ""),
+        (&["focus", "release", &b_id, "l1"], ""),
+        (&["settings", "show"], ""),
+        (
+            &["settings", "set", "notification-privacy=name-and-text"],
+            "",
+        ),
+        (&["events"], ""),
+        (&["events", "--as", "robot"], ""),
+        (&["delete", &sent, "--from", "everyone"], ""),
+        (&["decline", &nobody], ""),
+        (&["block", &b_id], ""),
+        (&["unblock", &b_id], ""),
+        (&["unlock", "--passphrase"], WRONG),
+    ];
+    for (line, input) in everything {
+        // Whether it is done or refused: what is logged counts.
+        run(ctl(&a.socket(), line), input.as_bytes()).await;
+    }
+    // Nodes that lose, refuse and talk nonsense.
+    for faults in [Faults::loss(0.3), Faults::refuse(), Faults::garbage()] {
+        control.set("all", faults).await.unwrap();
+        run(ctl(&a.socket(), &["sync"]), b"").await;
+        run(ctl(&b.socket(), &["send", &a_id, HEARD]), b"").await;
+    }
+    control.set("all", Faults::default()).await.unwrap();
+    a.sync().await;
+    run(ctl(&a.socket(), &["clear", &b_id, "--yes"]), b"").await;
+    run(ctl(&a.socket(), &["lock"]), b"").await;
+    run(
+        ctl(&a.socket(), &["unlock", "--passphrase"]),
+        WRONG.as_bytes(),
+    )
+    .await;
+    run(
+        ctl(&a.socket(), &["unlock", "--passphrase"]),
+        PASSPHRASE.as_bytes(),
+    )
+    .await;
+    a.until_ready().await;
+    if let Some(server) = &server {
+        server.until_calls(1).await;
+    }
+    run(
+        ctl(&b.socket(), &["account", "delete", &b_id, "--yes"]),
+        b"",
+    )
+    .await;
+    run(ctl(&b.socket(), &["shutdown"]), b"").await;
+    b.until_ended().await;
+    a.stop().await;
+
+    let logs = [&a, &b].map(|agent| fs::read_to_string(agent.log()).unwrap());
+    let all = logs.concat();
+    // The log is as full as it can be: every call is in it, and what may be named.
+    for call in calls_of_the_schema() {
+        assert!(
+            all.contains(&format!("method={call} ")),
+            "{call} was not made"
+        );
+    }
+    assert!(all.contains(" TRACE "), "nothing at trace");
+    for text in NAMES.iter().chain(&[HEARD, TOLD, WRONG, PASSPHRASE]) {
+        add_bytes(&mut secrets, "a text", text.as_bytes());
+    }
+    for (what, secret) in &secrets {
+        assert!(!holds(&all, secret), "a log holds {what}");
+    }
+    let usual = usual(&all);
+    assert!(usual.contains("ready"), "{usual}");
+    for (what, name) in &named {
+        assert!(!holds(&usual, name), "{what} is named at info:\n{usual}");
+    }
+}
+
+fn holds(log: &str, secret: &[u8]) -> bool {
+    memchr::memmem::find(log.as_bytes(), secret).is_some()
+}
+
+/// Every call of the API, as `package.Service/Method`.
+fn calls_of_the_schema() -> Vec<String> {
+    let set = prost_types::FileDescriptorSet::decode(sessiond_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let ours = set
+        .file
+        .iter()
+        .filter(|file| file.package() == "sessiond.v1");
+    let services = ours.flat_map(|file| &file.service);
+    services
+        .flat_map(|service| {
+            let methods = service.method.iter();
+            methods.map(|method| format!("sessiond.v1.{}/{}", service.name(), method.name()))
+        })
+        .collect()
 }

@@ -22,6 +22,7 @@ mod kinds;
 mod load;
 mod lock;
 mod logs;
+mod metrics;
 mod newer;
 mod notifications;
 mod owner_only;

@@ -15,13 +15,15 @@ use zbus::zvariant::OwnedValue;
 use crate::harness::{Agent, Localnet, assert_refused, until};
 
 /// A private session bus. Ends with the test.
-struct Bus {
+pub struct Bus {
     process: Child,
-    address: String,
+    /// Where clients find it.
+    pub address: String,
 }
 
 impl Bus {
-    fn start() -> Option<Self> {
+    /// Starts one; `None` where that cannot be had.
+    pub fn start() -> Option<Self> {
         let spawned = Command::new("dbus-daemon")
             .args(["--session", "--nofork", "--print-address"])
             .stdout(Stdio::piped())
@@ -56,7 +58,7 @@ impl Drop for Bus {
 
 /// What is shown.
 #[derive(Clone, Debug)]
-struct Shown {
+pub struct Shown {
     id: u32,
     summary: String,
     body: String,
@@ -135,13 +137,14 @@ impl Recorder {
 }
 
 /// A notification server, and buttons to press.
-struct Server {
+pub struct Server {
     record: Arc<Mutex<Record>>,
     connection: zbus::Connection,
 }
 
 impl Server {
-    async fn start(bus: &Bus, capabilities: &[&str], hangs: bool) -> Self {
+    /// Starts one on a bus.
+    pub async fn start(bus: &Bus, capabilities: &[&str], hangs: bool) -> Self {
         let record = Arc::new(Mutex::new(Record::default()));
         let recorder = Recorder {
             record: Arc::clone(&record),
@@ -164,7 +167,8 @@ impl Server {
         self.record.lock().unwrap().calls.clone()
     }
 
-    async fn until_calls(&self, count: usize) -> Vec<Shown> {
+    /// Waits for so many; gives all.
+    pub async fn until_calls(&self, count: usize) -> Vec<Shown> {
         until("a notification is shown", async || {
             let calls = self.calls();
             (calls.len() >= count).then_some(calls)
