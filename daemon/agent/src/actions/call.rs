@@ -120,6 +120,7 @@ async fn begin(
         conversation: row.id,
         author: actor.own.to_string(),
         outgoing: true,
+        written_here: true,
         sent_ms: step.sent_ms,
         kind: kind::CALL.to_owned(),
         send_state: messages::SENT,

@@ -85,6 +85,7 @@ pub async fn set(
         conversation: edit.row.id,
         author: own,
         outgoing: true,
+        written_here: true,
         sent_ms,
         kind: kind::TIMER_CHANGE.to_owned(),
         send_state: messages::SENDING,

@@ -81,6 +81,7 @@ pub async fn send(
         conversation: edit.row.id,
         author: actor.own.to_string(),
         outgoing: true,
+        written_here: true,
         sent_ms,
         kind: if draft.invitation.is_some() {
             kind::COMMUNITY_INVITATION

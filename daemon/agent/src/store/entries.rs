@@ -9,6 +9,10 @@ use super::details::{self, NewAttachment};
 use super::events::{self, NewEvent};
 use super::messages::cause;
 
+/// How far ahead of us an author's clock may be before his messages are put where they arrived (messages.md 5.4, with
+/// room for our own clock, which steps by some milliseconds: his order must survive that), ms.
+const AHEAD_MS: i64 = 10_000;
+
 /// A message to be added.
 #[derive(Clone, Debug, Default)]
 pub struct NewMessage {
@@ -20,6 +24,9 @@ pub struct NewMessage {
     pub author: String,
     /// Written by this account.
     pub outgoing: bool,
+    /// Written by this agent. Its place follows its sent timestamp, which only grows, whatever the clock does; that of
+    /// every other is not far ahead of now.
+    pub written_here: bool,
     /// ms, as the author says.
     pub sent_ms: i64,
     /// See [`super::messages::kind`].
@@ -61,6 +68,15 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
+    /// Its place in the conversation, ms.
+    fn order_ms(&self, now_ms: i64) -> i64 {
+        if self.written_here {
+            self.sent_ms
+        } else {
+            self.sent_ms.min(now_ms.saturating_add(AHEAD_MS))
+        }
+    }
+
     /// When it disappears, as far as is known, ms.
     pub fn expires_at(&self) -> Option<i64> {
         let (start, _) = self.expiry_start?;
@@ -140,7 +156,7 @@ async fn add_rows(
             .push_bind(message.outgoing)
             .push_bind(message.sent_ms)
             .push_bind(now_ms)
-            .push_bind(message.sent_ms.min(now_ms))
+            .push_bind(message.order_ms(now_ms))
             .push_bind(message.kind.clone())
             .push_bind(message.body.clone())
             .push_bind(message.raw.clone());
@@ -243,4 +259,58 @@ pub async fn progress(
     }
     let event = NewEvent::message_changed(&conversation, &message, &fields);
     events::append(connection, &[event], now_ms).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema::tests::memory;
+
+    /// The clock is the median of several nodes, and steps back by some milliseconds now and then.
+    #[tokio::test]
+    async fn own_messages_keep_their_order_when_the_clock_steps_back() {
+        let mut db = memory().await;
+        sqlx::query(
+            "INSERT INTO conversation (id, public_id, kind, peer, display_name, display_name_ms,
+                 last_activity_ms, unread, created_ms)
+             VALUES (1, 'c1', 1, '05aa', '', 0, 0, 0, 1)",
+        )
+        .execute(&mut db)
+        .await
+        .unwrap();
+        for (id, written_here, sent_ms, now_ms) in [
+            ("first", true, 100, 100),
+            ("second", true, 101, 90),
+            ("theirs, first", false, 200, 150),
+            ("theirs, second", false, 201, 140),
+            ("from a clock far ahead", false, 90_000_000, 180),
+            ("third", true, 202, 190),
+        ] {
+            let message = NewMessage {
+                public_id: id.to_owned(),
+                conversation: 1,
+                author: if written_here { "05me" } else { "05aa" }.to_owned(),
+                outgoing: written_here,
+                written_here,
+                sent_ms,
+                kind: "TEXT".to_owned(),
+                ..NewMessage::default()
+            };
+            add(&mut db, &[message], now_ms).await.unwrap();
+        }
+        let order: Vec<String> =
+            sqlx::query_scalar("SELECT public_id FROM message ORDER BY order_ms, receive_seq")
+                .fetch_all(&mut db)
+                .await
+                .unwrap();
+        let wanted = [
+            "first",
+            "second",
+            "theirs, first",
+            "theirs, second",
+            "third",
+        ];
+        assert_eq!(order[..5], wanted);
+        assert_eq!(order[5], "from a clock far ahead");
+    }
 }
