@@ -9,6 +9,8 @@ pub mod deletions;
 pub mod elsewhere;
 pub mod expiry;
 pub mod judge;
+#[cfg(test)]
+mod model;
 pub mod outbox;
 pub mod pending;
 pub mod poller;

@@ -16,8 +16,9 @@ const NEAR_MS: i64 = 3_600_000;
 const EARLY_MS: i64 = 60_000;
 /// Longest life of a copy (messages.md 5.2), ms.
 const LIFE_MS: i64 = 14 * 86_400_000;
-/// A copy with a timer's length lives this much longer or shorter than the timer, ms.
-const EXACT_MS: i64 = 1_000;
+/// A copy that was stored for its timer's length lives this much longer or shorter at most, ms: both times are of
+/// whoever stored it. Nobody reads so soon after.
+const EXACT_MS: i64 = 10;
 
 /// What is known of a message that arrives. All times in ms.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +214,9 @@ mod tests {
             (SENT + 2 * HOUR + 500, SENT, elsewhere(SENT + HOUR + 500)),
             // As long as the timer: it may have been stored so.
             (SENT + 500 + HOUR, 0, None),
-            (SENT + 1_400 + HOUR, 0, None),
+            (SENT + 510 + HOUR, 0, None),
+            // Read as soon as it came.
+            (SENT + 900 + HOUR, 0, elsewhere(SENT + 900)),
             // Nothing that a reader could have made of it.
             (SENT, 0, None),
             (now + HOUR + 1, 0, None),

@@ -12,7 +12,7 @@ use sessiond_client::v1;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::OwnedValue;
 
-use crate::harness::{Agent, Localnet, assert_refused, until};
+use crate::harness::{Agent, Localnet, NodeClock, assert_refused, until};
 
 /// A private session bus. Ends with the test.
 pub struct Bus {
@@ -416,4 +416,35 @@ async fn a_hanging_server_holds_nothing_up() {
     a.until_messages(&b_id, 2).await;
     a.send_stored(&b_id, "three").await;
     a.stop().await;
+}
+
+/// What is shown of a message goes with it, without anybody touching it.
+#[tokio::test]
+async fn a_notification_goes_with_its_message() {
+    let Some(bus) = Bus::start() else { return };
+    let server = Server::start(&bus, &["actions", "body"], false).await;
+    let net = Localnet::start().await;
+    let mut clock = NodeClock::of(&net);
+    let (a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    set(&a, v1::NotificationPrivacy::NameAndText).await;
+    a.send_stored(&b_id, "hello").await;
+    b.until_messages(&a_id, 1).await;
+    b.send_stored(&a_id, "hi").await;
+    let shown = server.until_calls(1).await.remove(0);
+    Recorder::action_invoked(&server.emitter(), shown.id, "mark-read")
+        .await
+        .unwrap();
+    server.until_closed(shown.id).await;
+    let mode = v1::DisappearingMode::AfterSend;
+    b.send_disappearing(&a_id, "soon gone", mode, 43_200).await;
+    let shown = server.until_calls(2).await.remove(1);
+    assert_eq!(shown.body, "soon gone");
+    assert!(shown.transient);
+    clock.advance(12 * 3_600_000 + 60_000, &[&a]).await;
+    server.until_closed(shown.id).await;
+    until("the message is gone", async || {
+        (a.messages(&b_id).await.len() == 2).then_some(())
+    })
+    .await;
 }

@@ -60,6 +60,23 @@ impl Agent {
         message
     }
 
+    /// Sends a text that disappears so many seconds after, and waits until it is stored.
+    pub async fn send_disappearing(
+        &self,
+        recipient: &str,
+        body: &str,
+        mode: v1::DisappearingMode,
+        seconds: i64,
+    ) {
+        let mut request = send_request(recipient, body, &new_client_token().unwrap());
+        request.disappearing = Some(v1::DisappearingSetting {
+            mode: mode.into(),
+            timer: Some(prost_types::Duration { seconds, nanos: 0 }),
+        });
+        let message = self.client().send_and_wait(request, LONG).await.unwrap();
+        assert_eq!(message.send_state(), v1::SendState::Sent, "{message:?}");
+    }
+
     /// A message as it stands.
     pub async fn message(&self, id: &str) -> v1::Message {
         let request = v1::GetMessageRequest {
