@@ -254,7 +254,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 9] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 10] = [
     (
         1,
         "initial",
@@ -299,6 +299,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 9] = [
         9,
         "disappearing",
         include_str!("../../migrations/account/0009_disappearing.sql"),
+    ),
+    (
+        10,
+        "named_copies",
+        include_str!("../../migrations/account/0010_named_copies.sql"),
     ),
 ];
 

@@ -189,7 +189,8 @@ pub(crate) mod tests {
             "DELETE FROM outbox WHERE about IN (1, 2)",
             "DELETE FROM quarantine WHERE expires_ms <= 5",
             "SELECT hash FROM swarm_expiry WHERE next_attempt_ms <= 5 ORDER BY next_attempt_ms LIMIT 5",
-            "SELECT hash FROM message WHERE hash IN ('a', 'b')",
+            "SELECT hash, receive_seq FROM message WHERE expiry_type = 1 AND expiry_start_ms IS NULL
+             AND outgoing = 0 AND hash IN ('a', 'b')",
             "SELECT id FROM outbox WHERE sealed IS NULL ORDER BY id LIMIT 5",
             "SELECT message FROM client_token WHERE token = 'a'",
             "SELECT t.rowid FROM message_text t CROSS JOIN message m ON m.receive_seq = t.rowid
