@@ -15,6 +15,7 @@ mod converse;
 mod ctl;
 mod damage;
 mod delete;
+mod disappear;
 mod errors;
 mod faults;
 mod idempotent;

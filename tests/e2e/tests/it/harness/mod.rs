@@ -23,7 +23,7 @@ use tonic::Code;
 pub use agent::{Agent, PASSPHRASE};
 pub use disk::{Disk, Kind as DiskKind};
 pub use localnet::{Localnet, Setup};
-pub use node_clock::NodeClock;
+pub use node_clock::{CLOCK_SLACK_MS, NodeClock};
 pub use nodes::Nodes;
 pub use process::{Output, ctl, run};
 pub use rng::Rng;

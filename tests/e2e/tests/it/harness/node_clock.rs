@@ -7,7 +7,7 @@ use super::{Agent, Localnet, until};
 /// Nodes of a local network.
 const NODES: usize = 12;
 /// Two agents learn the time of something from different nodes and at different moments, ms.
-const CLOCK_SLACK_MS: i64 = 20_000;
+pub const CLOCK_SLACK_MS: i64 = 20_000;
 
 /// The clocks of all nodes, which agents follow.
 pub struct NodeClock {
@@ -37,7 +37,7 @@ impl NodeClock {
     }
 
     /// Waits until an agent goes by the network's time.
-    async fn until_told(&self, agent: &Agent) {
+    pub async fn until_told(&self, agent: &Agent) {
         until("the agent knows the time", async || {
             let offset = agent.network_status().await.clock_offset?;
             let offset_ms = offset.seconds * 1_000 + i64::from(offset.nanos / 1_000_000);
