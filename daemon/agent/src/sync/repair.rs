@@ -15,8 +15,8 @@
 //!
 //! What was deleted on purpose stays deleted. Deletions known here take the bytes with them before anything can be stored
 //! ([`crate::store::stored_copies`]), and deleting and storing again exclude each other. Those made elsewhere show in the
-//! answers: unless at least half of the members that signed for a copy and answer now still hold it, it was not lost by a
-//! member but deleted in the swarm, and is let alone. The life of a copy never grows: its end is that of the first store.
+//! answers: unless most of the members that signed for a copy, or were seen to hold it, say that they still do, it was
+//! not lost by a member but deleted in the swarm, and is let alone. The life of a copy never grows: its end is that of the first store.
 //!
 //! Low-rate and bounded: a round every 30 s at most, with [`ASKED`] hashes and [`ELSEWHERE`] copies elsewhere; how much is
 //! kept is bounded in `store/stored_copies.rs`. Pauses follow the times of the network. Facts: network.md 4.5 to 4.7, 4.10, 8.1.
@@ -222,6 +222,10 @@ async fn own_swarm(context: &Context) -> Result<(), StoreError> {
     let mut rest = Vec::new();
     for mut copy in due.drain(..) {
         copy.missed = lacking(&copy, &holders);
+        let holding = holders
+            .iter()
+            .filter(|h| h.expiries.contains_key(&copy.hash));
+        copy.signed_by(&holding.map(|holder| holder.node).collect::<Vec<_>>());
         match at(&copy) {
             Some(member) => missing.entry(member).or_default().push(copy),
             None => rest.push(copy),
@@ -263,21 +267,22 @@ fn at(copy: &StoredCopy) -> Option<[u8; 32]> {
     copy.missed.get(place).copied()
 }
 
-/// Members that lack a copy which is to be stored again: they answered and do not hold it, while at least half of those
-/// that signed for it and answered still do.
+/// Members that lack a copy which is to be stored again: they answered and do not hold it, while most of those that
+/// signed for it, or were seen to hold it, say that they still do.
 fn lacking(copy: &StoredCopy, holders: &[Holder]) -> Vec<[u8; 32]> {
     let holds = |holder: &&Holder| holder.expiries.contains_key(&copy.hash);
     let signers: Vec<&Holder> = holders
         .iter()
         .filter(|holder| copy.signed.contains(&holder.node))
         .collect();
-    // After a change of the swarm there may be none among its members: then all have a say.
-    let say: Vec<&Holder> = match signers.is_empty() {
-        true => holders.iter().collect(),
-        false => signers,
+    // After a change of the swarm there may be none among its members: then all have a say. Silence of a signer counts
+    // as a no: of two that answer, one may be the only one that was not told of a deletion.
+    let (say, all): (Vec<&Holder>, usize) = match signers.is_empty() {
+        true => (holders.iter().collect(), holders.len()),
+        false => (signers, copy.signed.len()),
     };
     let holding = say.iter().filter(|holder| holds(holder)).count();
-    if holding == 0 || 2 * holding < say.len() {
+    if 2 * holding <= all && !(holding == 1 && all == 1) {
         return Vec::new();
     }
     let without = holders.iter().filter(|holder| !holds(holder));
@@ -464,7 +469,8 @@ mod tests {
             // One, or two, lost it.
             (&[1, 2, 3, 4, 5], &[1, 2, 3, 4], &[5], &[5]),
             (&[1, 2, 3, 4, 5], &[1, 2, 3], &[4, 5], &[4, 5]),
-            (&[1, 2, 3, 4], &[1, 2], &[3, 4], &[3, 4]),
+            // Half of them have it: it may as well have been deleted.
+            (&[1, 2, 3, 4], &[1, 2], &[3, 4], &[]),
             // Most of those that had it have it no more: it was deleted, and one has not heard of that.
             (&[1, 2, 3, 4, 5], &[1, 2], &[3, 4, 5], &[]),
             (&[1, 2, 3, 4, 5], &[], &[1, 2, 3, 4, 5], &[]),
@@ -472,7 +478,8 @@ mod tests {
             (&[1, 2, 3, 4, 5], &[], &[1], &[]),
             // Most never got it.
             (&[1, 2], &[1, 2], &[3, 4, 5], &[3, 4, 5]),
-            (&[1, 2], &[1], &[2, 3, 4, 5], &[2, 3, 4, 5]),
+            (&[1], &[1], &[2, 3, 4, 5], &[2, 3, 4, 5]),
+            (&[1, 2], &[1], &[2, 3, 4, 5], &[]),
             (&[1, 2], &[], &[1, 2, 3, 4, 5], &[]),
             // The swarm has changed altogether.
             (&[1, 2], &[6, 7, 8], &[9], &[9]),

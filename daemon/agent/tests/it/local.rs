@@ -24,7 +24,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// The account of `keys(1)`. Looks after what it stored every 0.1 s.
+    /// The account of `keys(1)`. Looks after what it stored every 0.3 s.
     pub async fn start() -> Self {
         Self::with(None, |_| {}).await
     }
@@ -54,7 +54,7 @@ impl Home {
         let mut config = NetworkConfig::from_toml(&net.network_file().unwrap()).unwrap();
         config.times.seed = DEADLINE;
         config.times.connect = DEADLINE;
-        config.times.repair_min = Duration::from_millis(100);
+        config.times.repair_min = Duration::from_millis(300);
         // Polls come when a test asks for them.
         config.times.poll = DEADLINE * 10;
         config.times.poll_active = DEADLINE * 10;

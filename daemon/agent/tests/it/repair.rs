@@ -104,6 +104,15 @@ async fn what_was_deleted_in_the_swarm_stays_deleted() {
     home.write(1, "stays").await;
     home.until_sent().await;
     until_same(&home, &members).await;
+    // The agent knows that all of them have it.
+    until("all members were seen to hold it", async || {
+        let seen: i64 = home
+            .rig
+            .one("SELECT min(length(signed)) / 32 FROM stored_copy")
+            .await;
+        usize::try_from(seen).is_ok_and(|seen| seen >= members.len())
+    })
+    .await;
     // Another device deletes it, and one member does not hear of that.
     home.control
         .set_node(members[0], Faults::frozen())
