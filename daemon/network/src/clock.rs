@@ -5,8 +5,9 @@
 //! often they are asked. Only answers that decrypted count (messages.md 5.3; network.md 4.14, 5.7).
 //!
 //! A local clock that is set while we run, or between two runs without a start of the machine in between, is noticed by
-//! the clock that nobody can set, and the offset moves against it before anything is signed or dated. After a start of the
-//! machine the offset of the last run holds until the first sample: if the clock was set during that, what is written
+//! the clock that nobody can set, and the offset moves against it before anything is signed or dated. What the last run
+//! measured has a say beside the first samples, so that the node that happens to answer first after a start decides
+//! nothing alone. After a start of the machine it therefore holds until two nodes agree on something else: if the clock was set during that, what is written
 //! before the network answers has a wrong time. It is not put right later, because by then the time has been shown, has a
 //! place in the conversation, and names the message.
 
@@ -83,14 +84,17 @@ impl Clock for SystemClock {
 #[derive(Debug, Default)]
 pub(crate) struct Offset {
     restored: i64,
+    /// `restored` was measured by an earlier run: it takes the places of samples that are missing.
+    remembered: bool,
     samples: VecDeque<(NodeKey, i64)>,
     measured: bool,
 }
 
 impl Offset {
-    /// What was known before a restart, until the first sample.
+    /// What was known before a restart, until two nodes agree on something else.
     pub(crate) fn restore(&mut self, offset_ms: i64) {
         self.restored = offset_ms;
+        self.remembered = true;
     }
 
     /// Takes the clock a node showed in an answer that just came, at `local_now`.
@@ -133,12 +137,16 @@ impl Offset {
     /// Forgets samples, because nodes refuse what came of them.
     pub(crate) fn forget(&mut self) {
         self.restored = self.get();
+        self.remembered = false;
         self.samples.clear();
     }
 
     /// What to add to local time.
     pub(crate) fn get(&self) -> i64 {
         let mut sorted: Vec<i64> = self.samples.iter().map(|(_, sample)| *sample).collect();
+        if self.remembered && sorted.len() < MEASURED {
+            sorted.resize(MEASURED, self.restored);
+        }
         sorted.sort_unstable();
         match sorted.len() {
             0 => self.restored,
@@ -232,9 +240,32 @@ mod tests {
         offset.restore(100);
         offset.shift(86_400_000);
         assert_eq!(offset.get(), 100 - 86_400_000);
-        offset.sample(node(1), NOW + 50, Duration::ZERO, NOW);
+        for number in 1..=3 {
+            offset.sample(node(number), NOW + 50, Duration::ZERO, NOW);
+        }
         offset.shift(-3_600_000);
         assert_eq!(offset.get(), 50 + 3_600_000);
+    }
+
+    #[test]
+    fn a_liar_that_answers_first_after_a_restart_moves_nothing() {
+        let mut offset = Offset::default();
+        offset.restore(7);
+        offset.sample(node(1), NOW + 999_999_999, Duration::ZERO, NOW);
+        assert_eq!(offset.get(), 7);
+        offset.sample(node(2), NOW + 10, Duration::ZERO, NOW);
+        assert_eq!(offset.get(), 10);
+        // What was remembered is wrong when two agree.
+        let mut offset = Offset::default();
+        offset.restore(999_999_999);
+        offset.sample(node(1), NOW + 9, Duration::ZERO, NOW);
+        offset.sample(node(2), NOW + 10, Duration::ZERO, NOW);
+        assert_eq!(offset.get(), 10);
+        // It has no say any more when nodes refuse what came of it.
+        offset.restore(999_999_999);
+        offset.forget();
+        offset.sample(node(1), NOW + 9, Duration::ZERO, NOW);
+        assert_eq!(offset.get(), 9);
     }
 
     #[test]
