@@ -59,6 +59,13 @@ pub async fn text(agent: &Agent) -> Result<String, MetricsError> {
 async fn standing(ours: &mut Registry, agent: &Agent) -> Result<(), StoreError> {
     let uptime = wall_clock_ms().saturating_sub(agent.started_ms());
     seconds(ours, "uptime", "Time since the start", uptime);
+    let runtime = tokio::runtime::Handle::current().metrics();
+    gauge(
+        ours,
+        "tasks",
+        "Tasks that have not ended",
+        runtime.num_alive_tasks() as u64,
+    );
     let status = agent.network().status();
     gauge(
         ours,
