@@ -33,6 +33,7 @@ mod repair;
 mod restore;
 mod search;
 mod sigkill;
+mod soak;
 mod start;
 mod storage;
 mod subscriber;
