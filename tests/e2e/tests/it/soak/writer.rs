@@ -115,7 +115,7 @@ impl Writer {
         let text = format!("{} {}", self.name, self.written.len());
         let mut request = send_request(&self.peer, &text, &text);
         request.disappearing = setting;
-        let answer = insist(|| self.client.send_message(request.clone())).await;
+        let answer = insist(&text, || self.client.send_message(request.clone())).await;
         self.ids.push(answer.message.unwrap().id);
         self.written.push(Written {
             text,
@@ -135,7 +135,8 @@ impl Writer {
             scope: v1::DeleteScope::Everyone.into(),
             ..Default::default()
         };
-        insist(|| self.client.delete_message(request.clone())).await;
+        let what = format!("deleting {}", self.written[number].text);
+        insist(&what, || self.client.delete_message(request.clone())).await;
         self.deletions += usize::from(!self.written[number].deleted);
         self.written[number].deleted = true;
     }
@@ -155,7 +156,8 @@ impl Writer {
             remove,
             ..Default::default()
         };
-        insist(|| self.client.set_reaction(request.clone())).await;
+        let what = format!("{} reacting to {text}", self.name);
+        insist(&what, || self.client.set_reaction(request.clone())).await;
         self.reactions.insert(text.clone(), !remove);
         true
     }
@@ -195,15 +197,15 @@ impl fmt::Display for Writer {
 }
 
 /// Makes a call until it is answered, however often the agent dies.
-async fn insist<T>(call: impl AsyncFn() -> Result<T, Error>) -> T {
+async fn insist<T>(what: &str, call: impl AsyncFn() -> Result<T, Error>) -> T {
     let end = Instant::now() + LONG;
     loop {
         match call().await {
             Ok(answer) => return answer,
             Err(error) if error.is_transient() => {
-                assert!(Instant::now() < end, "not answered: {error}");
+                assert!(Instant::now() < end, "{what} is not answered: {error}");
             }
-            Err(error) => panic!("refused: {error:?}"),
+            Err(error) => panic!("{what} is refused: {error:?}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
