@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use session_network::{IsolationKey, Network};
 use session_protocol::{AccountId, AccountKeys};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::beats::Beats;
 use crate::store::AccountDb;
@@ -39,6 +39,8 @@ pub struct Context {
     pub keys: Arc<AccountKeys>,
     /// Who wrote to it.
     pub senders: Arc<senders::KnownSenders>,
+    /// Opening messages keeps at most all cores busy.
+    pub openers: Arc<Semaphore>,
     /// Its database.
     pub db: Arc<AccountDb>,
     /// The way to the swarms.
@@ -121,6 +123,11 @@ impl Progress {
     }
 }
 
+/// Cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 impl Context {
     /// For an account whose database is open.
     pub fn new(
@@ -133,6 +140,7 @@ impl Context {
         Self {
             keys: Arc::new(keys),
             senders: Arc::default(),
+            openers: Arc::new(Semaphore::new(cores())),
             db: Arc::new(db),
             network,
             isolation,

@@ -48,8 +48,10 @@ pub struct Opened {
     items: Vec<Item>,
 }
 
-/// Units that are opened at once. One keeps all cores busy; more would leave the writer waiting for a core.
-const OPENING: usize = 1;
+/// Units that are opened at once: while the last shares of one are at work, cores that are free begin the next.
+const OPENING: usize = 2;
+/// Messages that are opened in one go.
+const SHARE: usize = 25;
 /// Units that are opened and wait to be committed.
 const AHEAD: usize = 4;
 /// Most units in one transaction. Each transaction costs a flush to disk and writes a page of every index anew; three
@@ -197,37 +199,33 @@ async fn unknown(
     Ok(messages)
 }
 
-/// Opens messages on the blocking pool, one share per core.
+/// Opens messages on the blocking pool, in shares, at most one per core at once: whoever is done takes the next share,
+/// and the writer never waits behind more.
 async fn open_all(context: &Context, messages: Vec<StoredMessage>) -> Vec<Item> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = messages.len().div_ceil(cores).max(1);
     let messages = Arc::new(messages);
-    let tasks: Vec<_> = (0..messages.len())
-        .step_by(share)
-        .map(|from| {
-            let (keys, senders) = (Arc::clone(&context.keys), Arc::clone(&context.senders));
-            let messages = Arc::clone(&messages);
-            tokio::task::spawn_blocking(move || {
-                let until = (from + share).min(messages.len());
-                let share = messages.get(from..until).unwrap_or_default();
-                let judged = share.iter().map(|m| judge(&keys, &senders, m));
+    let shares = (0..messages.len()).step_by(SHARE).map(|from| {
+        let (keys, senders) = (Arc::clone(&context.keys), Arc::clone(&context.senders));
+        let messages = Arc::clone(&messages);
+        let count = SHARE.min(messages.len() - from);
+        async move {
+            // Never closed; without a permit it would only be less orderly.
+            let turn = context.openers.acquire().await;
+            let opening = tokio::task::spawn_blocking(move || {
+                let share = messages.iter().skip(from).take(count);
+                let judged = share.map(|message| judge(&keys, &senders, message));
                 judged.collect::<Vec<_>>()
-            })
-        })
-        .collect();
-    let mut judged = Vec::with_capacity(messages.len());
-    for task in tasks {
-        let until = (judged.len() + share).min(messages.len());
-        match task.await {
-            Ok(opened) => judged.extend(opened),
+            });
+            let opened = opening.await;
+            drop(turn);
             // A parser that panics costs its share, which stays in the quarantine, and nothing else.
-            Err(_) => judged.resize(until, Judged::Quarantine("PANICKED")),
+            opened.unwrap_or_else(|_| vec![Judged::Quarantine("PANICKED"); count])
         }
-    }
+    });
+    let judged = futures_util::future::join_all(shares).await;
     // The tasks are done, so this is the last handle.
     Arc::unwrap_or_clone(messages)
         .into_iter()
-        .zip(judged)
+        .zip(judged.into_iter().flatten())
         .map(|(stored, judged)| Item { stored, judged })
         .collect()
 }
