@@ -356,8 +356,10 @@ impl<'a> Maintenance<'a> {
         {
             let state = lock(&self.engine.state);
             if let Some(at) = state.next_due_ms() {
+                // Whatever is due and could not be done is not tried without a pause.
+                let least = self.engine.config.times.backoff_min / RETRY_PART;
                 let wait = Duration::from_millis(at.saturating_sub(now.steady_ms));
-                until = until.min(Instant::now() + wait);
+                until = until.min(Instant::now() + wait.max(least));
             }
             if !state.all_missing().is_empty() {
                 until = until.min(Instant::now() + self.engine.config.times.guard_rest);

@@ -71,7 +71,8 @@ impl State {
         self.choose_member(rng, class, &all, None, asked, now)
     }
 
-    /// Random nodes that are not on this path, to test it with. Silent ones are a last resort.
+    /// Random nodes that are not on this path, to test it with. Silent ones are a last resort, and after them those that
+    /// failed often: where few others are left, a path that cannot be tested would never come into use.
     pub(crate) fn choose_beside<R: Rng + ?Sized>(
         &self,
         rng: &mut R,
@@ -81,12 +82,17 @@ impl State {
     ) -> Vec<Node> {
         let mut others: Vec<&Node> = self
             .pool
-            .usable()
+            .all()
             .filter(|node| !route.contains(&node.ed25519))
             .collect();
         others.sort_unstable_by_key(|node| node.ed25519);
         random::shuffle(rng, &mut others);
-        others.sort_by_key(|node| self.is_silent(&node.ed25519, now));
+        others.sort_by_key(|node| {
+            (
+                !self.pool.is_usable(&node.ed25519),
+                self.is_silent(&node.ed25519, now),
+            )
+        });
         others.into_iter().take(count).cloned().collect()
     }
 

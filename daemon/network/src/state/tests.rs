@@ -574,3 +574,25 @@ fn a_member_behind_a_failed_path_alone_is_passed_over() {
         assert_eq!((route.id, node.ed25519), (good.id.clone(), outside));
     }
 }
+
+/// Where only the nodes of one path are without strikes, the others still serve to test it, or no path could come
+/// into use any more.
+#[test]
+fn nodes_that_failed_often_test_a_path_when_no_others_are_left() {
+    let mut state = state(12);
+    let route = build(&mut state);
+    let mut well = stranger(&state, &route);
+    for number in 1..=12 {
+        let key = node(number).ed25519;
+        if !route.contains(&key) && key != well {
+            (0..STRIKES).for_each(|_| state.pool.strike(&key));
+        }
+    }
+    let beside = |state: &State| state.choose_beside(&mut random::system(), &route, 3, at(0));
+    assert_eq!(beside(&state)[0].ed25519, well);
+    (0..STRIKES).for_each(|_| state.pool.strike(&well));
+    let others = beside(&state);
+    assert_eq!(others.len(), 3);
+    well = others[0].ed25519;
+    assert!(!route.contains(&well) && !state.pool.is_usable(&well));
+}
