@@ -29,6 +29,9 @@ const WITHIN_EVERY: usize = 8;
 /// Every so manieth cut has every page checked; every one is opened and read.
 const CHECK_EVERY: usize = 16;
 
+/// Between two messages before the log shall grow: SQLite copies it into the file after some hundred.
+const SLOWLY: Duration = Duration::from_millis(300);
+
 /// A database as a loss of power leaves it.
 struct Moment {
     file: Vec<u8>,
@@ -43,14 +46,17 @@ struct Content {
     incoming: Vec<String>,
 }
 
-/// Sends numbered messages one after the other; tells each that was accepted.
+/// Sends numbered messages one after the other, slowly until it may `hurry`; tells each that was accepted.
 async fn keep_sending(
     client: Client,
     to: String,
     name: &'static str,
     told: mpsc::UnboundedSender<()>,
+    mut hurry: watch::Receiver<bool>,
 ) {
     for number in 0.. {
+        // An error means that nobody holds it back any more.
+        drop(tokio::time::timeout(SLOWLY, hurry.wait_for(|hurry| *hurry)).await);
         let request = send_request(
             &to,
             &format!("{name} {number}"),
@@ -154,17 +160,20 @@ async fn a_loss_of_power_loses_nothing_that_was_accepted() {
 
     let (told, mut accepted) = mpsc::unbounded_channel();
     let (quiet, _heard) = mpsc::unbounded_channel();
+    let (hurry, slow) = watch::channel(false);
     let sending = tokio::spawn(keep_sending(
         a.client().clone(),
         b_id.clone(),
         "from a",
         told,
+        slow.clone(),
     ));
     let answering = tokio::spawn(keep_sending(
         b.client().clone(),
         a_id.clone(),
         "from b",
         quiet,
+        slow,
     ));
     until("messages go both ways", async || {
         let all = a.messages(&b_id).await;
@@ -174,6 +183,7 @@ async fn a_loss_of_power_loses_nothing_that_was_accepted() {
         (received.count() >= 3 && accepted.len() >= 5).then_some(())
     })
     .await;
+    hurry.send_replace(true);
     let mut moments = Vec::new();
     let mut count = 0;
     let count_of_moments = std::env::var("SESSIOND_E2E_KILLS").map_or(MOMENTS, |text| {

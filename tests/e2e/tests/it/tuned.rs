@@ -51,7 +51,7 @@ async fn a_timer_is_each_sides_own_and_told_to_the_other() {
     tablet.restore(&a.phrases().await.recovery_phrase).await;
     tablet.until_messages(&b_id, 1).await;
 
-    let set = json(&a, &["expire", &b_id, "read:5m"]).await;
+    let set = json(&a, &["expire", &b_id, "5m-after-read"]).await;
     assert_eq!(set[0]["disappearing"]["timer"], "300s");
     // Both sides and the own devices have an entry of it; only the own devices have the setting.
     let change = |message: &v1::Message| match &message.content {
