@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc};
 
-use sessiond_client::{ConnectError, Error, socket::SocketPathError};
+use sessiond_client::{ConnectError, Error, code_name, socket::SocketPathError};
 use sessiond_config::ConfigError;
 use tonic::Code;
 
@@ -221,28 +221,6 @@ fn advice_for(reason: &str) -> Option<&'static str> {
         "SUBSCRIBER_REPLACED" => "another program subscribed under this name: use another --as",
         _ => return None,
     })
-}
-
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

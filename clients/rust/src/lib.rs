@@ -33,5 +33,5 @@ pub use client::{Client, ClientBuilder, Deadlines, Guarded};
 pub use connect::ConnectError;
 pub use error::{Error, RpcError};
 pub use events::{Backoff, EventStream, Update};
-pub use sessiond_proto::{socket, v1};
+pub use sessiond_proto::{code_name, socket, v1};
 pub use token::new_client_token;

@@ -242,12 +242,7 @@ impl Account {
             + Send
             + 'static,
     {
-        let actor = Actor {
-            own: self.id(),
-            name: self.meta().display_name.clone(),
-            profile_s: self.meta().profile_s,
-            now_ms: self.context.now_ms(),
-        };
+        let actor = Actor::now(&self.context);
         let outcome = self
             .context
             .db

@@ -9,6 +9,7 @@ use sessiond_client::v1::{
     list_messages_request::Conversation as Selector,
 };
 
+use super::change;
 use crate::{
     account_id::AccountId,
     context::Context,
@@ -143,17 +144,7 @@ pub async fn conversation(context: &mut Context, args: ConversationArgs) -> Resu
         ..GetConversationRequest::default()
     };
     let conversation = client.get_conversation(request).await?.conversation;
-    let conversation = conversation.ok_or(Failure::Incomplete("the conversation"))?;
-    if context.json {
-        return context.object("Conversation", &conversation);
-    }
-    let text = conversation::conversation(
-        &conversation,
-        &context.clock,
-        SystemTime::now(),
-        context.full,
-    );
-    context.print(&text)
+    change::show(context, conversation)
 }
 
 pub async fn conversations(context: &mut Context, args: ConversationsArgs) -> Result<(), Failure> {

@@ -27,6 +27,7 @@ use crate::store::conversations::{self, ConversationRow, NOTE_TO_SELF, Selector}
 use crate::store::messages::{self, AFTER_READ, MessageRow};
 use crate::store::outbox::{self, NewItem, Purpose};
 use crate::store::{StoreError, events};
+use crate::sync::Context;
 use crate::time::to_db;
 
 /// Why an action was not carried out.
@@ -86,6 +87,17 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// The user of an account, now.
+    pub fn now(context: &Context) -> Self {
+        let meta = context.db.meta();
+        Self {
+            own: context.account_id(),
+            name: meta.display_name.clone(),
+            profile_s: meta.profile_s,
+            now_ms: context.now_ms(),
+        }
+    }
+
     /// A sent timestamp: later than any before it, and by at least `gap_ms`.
     pub async fn stamp(
         &self,

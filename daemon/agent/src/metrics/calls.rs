@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tonic::Code;
 use tonic::codegen::{Service, http};
 
+use sessiond_proto::code_name;
+
 use super::counts;
 
 /// Around all services.
@@ -52,33 +54,10 @@ fn count(path: &str, code: Code) {
         Code::Unimplemented => "other",
         _ => path.trim_start_matches('/'),
     };
-    tracing::debug!(method, code = name(code), "a call was answered");
+    tracing::debug!(method, code = code_name(code), "a call was answered");
     let labels = vec![
         ("method", method.to_owned()),
-        ("code", name(code).to_owned()),
+        ("code", code_name(code).to_owned()),
     ];
     counts().calls.get_or_create(&labels).inc();
-}
-
-/// As gRPC spells it.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

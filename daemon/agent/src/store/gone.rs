@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::StoreError;
 use super::received::RETENTION_MS;
-use super::targets::{CHUNK, Name};
+use super::targets::{CHUNK, Name, wanted};
 
 /// Writes down the names of messages that are about to go.
 pub(super) async fn remember(
@@ -42,16 +42,9 @@ pub async fn known(
 ) -> Result<HashSet<Name>, StoreError> {
     let mut found = HashSet::new();
     for some in names.chunks(CHUNK) {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("WITH want (conversation, author, sent_ms) AS (");
-        query.push_values(some, |mut values, (conversation, author, sent_ms)| {
-            values
-                .push_bind(*conversation)
-                .push_bind(author.clone())
-                .push_bind(*sent_ms);
-        });
+        let mut query = wanted(some);
         query.push(
-            ") SELECT g.conversation, g.author, g.sent_ms FROM want CROSS JOIN gone g
+            " SELECT g.conversation, g.author, g.sent_ms FROM want CROSS JOIN gone g
                ON g.conversation = want.conversation AND g.author = want.author
                AND g.sent_ms = want.sent_ms",
         );

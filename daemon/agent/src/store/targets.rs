@@ -47,6 +47,19 @@ fn target(row: &SqliteRow) -> Result<Target, sqlx::Error> {
 const COLUMNS: &str = "m.conversation, m.author, m.sent_ms, m.receive_seq, m.public_id, m.kind, \
      m.deleted, m.outgoing, m.hash";
 
+/// A query that begins with a table `want` of names: conversation, author, sent_ms. At most [`CHUNK`].
+pub(super) fn wanted(names: &[Name]) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::<Sqlite>::new("WITH want (conversation, author, sent_ms) AS (");
+    query.push_values(names, |mut values, (conversation, author, sent_ms)| {
+        values
+            .push_bind(*conversation)
+            .push_bind(author.clone())
+            .push_bind(*sent_ms);
+    });
+    query.push(")");
+    query
+}
+
 /// The messages of these names that are here, in no particular order.
 pub async fn find(
     connection: &mut SqliteConnection,
@@ -54,15 +67,8 @@ pub async fn find(
 ) -> Result<Vec<Target>, StoreError> {
     let mut found = Vec::new();
     for some in names.chunks(CHUNK) {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("WITH want (conversation, author, sent_ms) AS (");
-        query.push_values(some, |mut values, (conversation, author, sent_ms)| {
-            values
-                .push_bind(*conversation)
-                .push_bind(author.clone())
-                .push_bind(*sent_ms);
-        });
-        query.push(") SELECT ").push(COLUMNS).push(
+        let mut query = wanted(some);
+        query.push(" SELECT ").push(COLUMNS).push(
             " FROM want CROSS JOIN message m ON m.conversation = want.conversation
               AND m.author = want.author AND m.sent_ms = want.sent_ms",
         );

@@ -304,20 +304,25 @@ fn store_item(item: &Due) -> StoreItem {
     }
 }
 
+/// A step of which members signed a receipt.
+pub(super) fn with_receipt(step: Step, receipt: &StoreReceipt) -> Step {
+    Step {
+        hash: receipt.hash.clone(),
+        node: Some(receipt.node.to_vec()),
+        path: receipt.path_id.clone(),
+        confirmed: receipt.confirmed.concat(),
+        missed: receipt.missed.concat(),
+        asked: i64::try_from(receipt.asked).unwrap_or(i64::MAX),
+        expiry_ms: receipt.expiry_ms.map(to_db),
+        ..step
+    }
+}
+
 /// What an attempt adds to the way of its message.
 fn step(item: &Due, outcome: &Result<StoreReceipt, NetworkError>, now_ms: i64) -> Option<Step> {
     let of = |kind| Some(Step::new(item.message?, item.purpose, kind, now_ms));
     match outcome {
-        Ok(receipt) => Some(Step {
-            hash: receipt.hash.clone(),
-            node: Some(receipt.node.to_vec()),
-            path: receipt.path_id.clone(),
-            confirmed: receipt.confirmed.concat(),
-            missed: receipt.missed.concat(),
-            asked: i64::try_from(receipt.asked).unwrap_or(i64::MAX),
-            expiry_ms: receipt.expiry_ms.map(to_db),
-            ..of(delivery::step::STORED)?
-        }),
+        Ok(receipt) => Some(with_receipt(of(delivery::step::STORED)?, receipt)),
         Err(error) => Some(Step {
             reason: error.reason().to_owned(),
             ..of(delivery::step::ATTEMPT_FAILED)?

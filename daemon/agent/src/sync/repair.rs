@@ -30,6 +30,7 @@ use session_protocol::{AccountId, Identifier};
 use tokio::time::Instant;
 
 use super::Context;
+use super::outbox::with_receipt;
 use super::receive::own_inbox;
 use crate::store::delivery::{self, Step};
 use crate::store::outbox::Due;
@@ -377,16 +378,8 @@ async fn store(
 
 fn step(copy: &StoredCopy, receipt: &StoreReceipt, now_ms: i64) -> Option<Step> {
     let kind = delivery::step::STORED_AGAIN;
-    Some(Step {
-        hash: receipt.hash.clone(),
-        node: Some(receipt.node.to_vec()),
-        path: receipt.path_id.clone(),
-        confirmed: receipt.confirmed.concat(),
-        missed: receipt.missed.concat(),
-        asked: i64::try_from(receipt.asked).unwrap_or(i64::MAX),
-        expiry_ms: receipt.expiry_ms.map(to_db),
-        ..Step::new(copy.message?, copy.purpose, kind, now_ms)
-    })
+    let step = Step::new(copy.message?, copy.purpose, kind, now_ms);
+    Some(with_receipt(step, receipt))
 }
 
 /// Puts copies off until their next turn. Those elsewhere are forgotten once nobody is known to lack them, or after

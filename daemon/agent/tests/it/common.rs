@@ -11,7 +11,7 @@ use sessiond::store::{AccountDb, Meta};
 use sessiond::sync::Context;
 use sessiond::time::wall_clock_ms;
 use sessiond::vault::DatabaseKey;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -130,18 +130,24 @@ impl Rig {
             + Send
             + 'static,
     {
-        let meta = self.context.db.meta();
-        let actor = Actor {
-            own: self.context.account_id(),
-            name: meta.display_name.clone(),
-            profile_s: meta.profile_s,
-            now_ms: self.context.now_ms(),
-        };
+        let actor = Actor::now(&self.context);
         self.context
             .db
             .writer()
             .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
             .await
+    }
+
+    /// Writes past all rules.
+    pub async fn run(&self, sql: impl Into<String>) {
+        let sql = AssertSqlSafe(sql.into());
+        let write = self.context.db.writer().call(move |connection| {
+            Box::pin(async move {
+                sqlx::raw_sql(sql).execute(connection).await?;
+                Ok(())
+            })
+        });
+        write.await.unwrap();
     }
 
     /// Ends the writer and closes the database: a connection that is still at work while the process ends would meet

@@ -65,18 +65,6 @@ fn text(body: &str) -> Kind {
     Kind::Visible(Box::new(Visible::text(body)))
 }
 
-async fn run(rig: &Rig, sql: String) {
-    let write = rig.context.db.writer().call(move |connection| {
-        Box::pin(async move {
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    });
-    write.await.unwrap();
-}
-
 /// Where the content of a message lies besides its own row, and what makes a row of it for message 1.
 const BESIDE: &[(&str, &str)] = &[
     (
@@ -131,7 +119,7 @@ async fn fill(rig: &Rig) -> BTreeMap<String, String> {
     let mut markers = BTreeMap::from([(id(1), "message.body and the index".to_owned())]);
     let mut number = 1;
     for (_, insert) in BESIDE {
-        run(rig, (*insert).to_owned()).await;
+        rig.run(*insert).await;
     }
     for (table, columns) in CONTENT {
         if NOT_OF_MESSAGES.contains(table) {
@@ -165,22 +153,16 @@ async fn fill(rig: &Rig) -> BTreeMap<String, String> {
                 "BLOB" => format!("x'{blob}'"),
                 _ => format!("'{}'", marker(number)),
             };
-            run(
-                rig,
-                format!("UPDATE {table} SET {column} = {value} WHERE {key}"),
-            )
-            .await;
+            rig.run(format!("UPDATE {table} SET {column} = {value} WHERE {key}"))
+                .await;
             markers.insert(id(number), format!("{table}.{column}"));
         }
     }
     // The reply answers the message by its author's own ID.
-    run(
-        rig,
-        format!(
-            "UPDATE message SET quote_author = '{}' WHERE receive_seq = 2",
-            keys(2).account_id()
-        ),
-    )
+    rig.run(format!(
+        "UPDATE message SET quote_author = '{}' WHERE receive_seq = 2",
+        keys(2).account_id()
+    ))
     .await;
     let (there, han) = on_disk(rig.dir.path());
     for (id, place) in &markers {
@@ -244,7 +226,7 @@ async fn a_sweep_leaves_no_byte() {
     let rig = plain_rig().await;
     let markers = fill(&rig).await;
     assert!(markers.len() >= 18);
-    run(&rig, DUE.to_owned()).await;
+    rig.run(DUE).await;
     assert!(expiry::sweep(&rig.context).await.unwrap() >= 2);
     assert_gone(&rig, &markers);
     assert_not_served(&rig).await;
@@ -264,7 +246,7 @@ async fn a_long_reader_delays_the_bytes_and_nothing_else() {
         .await
         .unwrap();
     assert_eq!(seen, 62);
-    run(&rig, DUE.to_owned()).await;
+    rig.run(DUE).await;
     assert!(expiry::sweep(&rig.context).await.unwrap() >= 2);
     assert!(!rig.context.db.writer().scrub().await.unwrap());
     let (there, _) = on_disk(rig.dir.path());
@@ -349,9 +331,7 @@ async fn a_kill_in_the_middle_of_a_sweep() {
             })
             .collect();
         for rows in rows.chunks(500) {
-            run(
-                rig,
-                format!(
+            rig.run(format!(
                     "INSERT INTO message (public_id, conversation, author, outgoing, sent_ms, received_ms,
                          order_ms, kind, body, send_state, sync_state, wire_version, expiry_start_ms, expires_at)
                      VALUES {}",
@@ -441,9 +421,7 @@ async fn what_moved_within_the_file_is_gone_as_well() {
                 "('m{n}', 1, 'a', 0, {n}, {n}, {n}, 'TEXT', '{body}', 1, 1, 1, 1, 9000000000000)"
             ));
         }
-        run(
-            &rig,
-            format!(
+        rig.run(format!(
                 "INSERT INTO message (public_id, conversation, author, outgoing, sent_ms, received_ms, order_ms,
                      kind, body, send_state, sync_state, wire_version, expiry_start_ms, expires_at) VALUES {}",
                 rows.join(",")
@@ -456,13 +434,10 @@ async fn what_moved_within_the_file_is_gone_as_well() {
             alive.remove(n);
         }
         let names: Vec<String> = due.iter().map(|n| format!("'m{n}'")).collect();
-        run(
-            &rig,
-            format!(
-                "UPDATE message SET expires_at = 1 WHERE public_id IN ({})",
-                names.join(",")
-            ),
-        )
+        rig.run(format!(
+            "UPDATE message SET expires_at = 1 WHERE public_id IN ({})",
+            names.join(",")
+        ))
         .await;
         assert_eq!(expiry::sweep(&rig.context).await.unwrap(), due.len());
         let expected: BTreeSet<String> = alive.iter().map(|n| id(*n)).collect();

@@ -36,18 +36,9 @@ async fn until_same(home: &Home, nodes: &[usize]) -> Vec<Held> {
 
 /// Sets when the agent looks after its copies next, ms.
 async fn look_at(home: &Home, next_ms: i64) {
-    let context = &home.rig.context;
-    let set = context.db.writer().call(move |connection| {
-        Box::pin(async move {
-            sqlx::query("UPDATE stored_copy SET next_ms = ?")
-                .bind(next_ms)
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    });
-    set.await.unwrap();
-    context.copies_kept.notify_one();
+    let sql = format!("UPDATE stored_copy SET next_ms = {next_ms}");
+    home.rig.run(sql).await;
+    home.rig.context.copies_kept.notify_one();
 }
 
 /// An account whose swarm is not that of account 1.

@@ -7,7 +7,6 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use sessiond::store::search::{self, Query};
 use sessiond::store::words::{self, Purpose};
-use sqlx::AssertSqlSafe;
 
 use crate::common::{Rig, rig};
 
@@ -23,25 +22,13 @@ const WORDS: &[&str] = &[
     "42",
 ];
 
-async fn run(rig: &Rig, sql: String) {
-    let write = rig.context.db.writer().call(move |connection| {
-        Box::pin(async move {
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    });
-    write.await.unwrap();
-}
-
 async fn conversation(rig: &Rig, id: i64) {
     let sql = format!(
         "INSERT INTO conversation
          (id, public_id, kind, peer, display_name, display_name_ms, last_activity_ms, created_ms)
          VALUES ({id}, 'c{id}', 1, 'p{id}', '', 0, 0, 0)"
     );
-    run(rig, sql).await;
+    rig.run(sql).await;
 }
 
 async fn message(rig: &Rig, id: i64, conversation: i64, body: &str) {
@@ -50,7 +37,7 @@ async fn message(rig: &Rig, id: i64, conversation: i64, body: &str) {
              received_ms, order_ms, kind, body, send_state, sync_state, wire_version)
          VALUES ({id}, 'm{id}', {conversation}, 'a', 0, {id}, {id}, {id}, 'TEXT', '{body}', 1, 1, 1)"
     );
-    run(rig, sql).await;
+    rig.run(sql).await;
 }
 
 async fn hits(
@@ -120,51 +107,42 @@ async fn the_index_follows_every_change() {
                 message(&rig, next, conversation_id, &body).await;
             }
             3 => {
-                run(
-                    &rig,
-                    format!("UPDATE message SET body = '{body}' WHERE receive_seq = {at}"),
-                )
+                rig.run(format!(
+                    "UPDATE message SET body = '{body}' WHERE receive_seq = {at}"
+                ))
                 .await
             }
             4 => {
-                run(
-                    &rig,
-                    format!("UPDATE message SET body = NULL WHERE receive_seq IN ({at}, {at} + 1)"),
-                )
+                rig.run(format!(
+                    "UPDATE message SET body = NULL WHERE receive_seq IN ({at}, {at} + 1)"
+                ))
                 .await
             }
             5 => {
-                run(
-                    &rig,
-                    format!("DELETE FROM message WHERE receive_seq IN ({at}, {at} + 2)"),
-                )
+                rig.run(format!(
+                    "DELETE FROM message WHERE receive_seq IN ({at}, {at} + 2)"
+                ))
                 .await
             }
             _ if step % 40 == 39 => {
                 // With all its messages.
-                run(
-                    &rig,
-                    format!("DELETE FROM conversation WHERE id = {conversation_id}"),
-                )
+                rig.run(format!(
+                    "DELETE FROM conversation WHERE id = {conversation_id}"
+                ))
                 .await;
                 conversation(&rig, conversation_id).await;
             }
-            _ => run(
-                &rig,
-                format!(
+            _ => {
+                rig.run(format!(
                     "UPDATE message SET conversation = {conversation_id} WHERE receive_seq = {at}"
-                ),
-            )
-            .await,
+                ))
+                .await
+            }
         }
         if step % 10 == 9 {
             // Compares the index with the texts, entry by entry.
-            run(
-                &rig,
-                "INSERT INTO message_text (message_text, rank) VALUES ('integrity-check', 1)"
-                    .into(),
-            )
-            .await;
+            rig.run("INSERT INTO message_text (message_text, rank) VALUES ('integrity-check', 1)")
+                .await;
             for word in WORDS {
                 assert_eq!(
                     hits(&rig, word, None, i64::MAX, 1_000).await,

@@ -81,18 +81,6 @@ const CANDIDATES: &[(&str, &str)] = &[
     ("session", "session"),
 ];
 
-async fn run(rig: &Rig, sql: String) {
-    let write = rig.context.db.writer().call(move |connection| {
-        Box::pin(async move {
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    });
-    write.await.unwrap();
-}
-
 /// Texts found by a query, written the way the search writes it.
 async fn found(rig: &Rig, table: &str, query: &str) -> Vec<i64> {
     let open = if words::ends_alone(query) { "*" } else { "" };
@@ -111,19 +99,13 @@ async fn our_tokenizer_finds_what_those_of_sqlite_miss() {
     for (script, texts, queries) in SCRIPTS {
         for (name, tokenizer) in CANDIDATES {
             let table = format!("{script} {name}");
-            run(
-                &rig,
-                format!(
-                    "CREATE VIRTUAL TABLE \"{table}\" USING fts5 (body, tokenize = '{tokenizer}')"
-                ),
-            )
+            rig.run(format!(
+                "CREATE VIRTUAL TABLE \"{table}\" USING fts5 (body, tokenize = '{tokenizer}')"
+            ))
             .await;
             for text in *texts {
-                run(
-                    &rig,
-                    format!("INSERT INTO \"{table}\" (body) VALUES ('{text}')"),
-                )
-                .await;
+                rig.run(format!("INSERT INTO \"{table}\" (body) VALUES ('{text}')"))
+                    .await;
             }
             for (query, expected) in *queries {
                 if found(&rig, &table, query).await != *expected {
