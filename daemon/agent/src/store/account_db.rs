@@ -254,7 +254,7 @@ impl AccountDb {
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 10] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 11] = [
     (
         1,
         "initial",
@@ -304,6 +304,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 10] = [
         10,
         "named_copies",
         include_str!("../../migrations/account/0010_named_copies.sql"),
+    ),
+    (
+        11,
+        "read_elsewhere",
+        include_str!("../../migrations/account/0011_read_elsewhere.sql"),
     ),
 ];
 

@@ -73,30 +73,7 @@ pub async fn read_elsewhere(
 ) -> Result<u64, StoreError> {
     let mut changed = 0;
     for some in found.chunks(CHUNK) {
-        let mut query = QueryBuilder::<Sqlite>::new("WITH found (hash, until_ms) AS (");
-        query.push_values(some, |mut values, (hash, until_ms)| {
-            values.push_bind(hash.clone()).push_bind(*until_ms);
-        });
-        // Never later than now: a start in the future would let it live for longer than its timer.
-        query
-            .push(
-                ") UPDATE message SET server_expiry_ms = found.until_ms, expires_at = found.until_ms,
-                     expiry_start_ms = min(found.until_ms - expiry_timer_s * 1000, ",
-            )
-            .push_bind(now_ms)
-            .push("), expiry_cause = ")
-            .push_bind(cause::READ_ELSEWHERE)
-            .push(
-                " FROM found WHERE message.hash = found.hash AND expiry_type = 1 AND outgoing = 0
-                     AND found.until_ms < coalesce(server_expiry_ms, 0)
-                     AND found.until_ms < coalesce(expires_at, found.until_ms + 1)
-                     AND found.until_ms - expiry_timer_s * 1000 <= ",
-            )
-            .push_bind(now_ms)
-            .push(
-                " RETURNING public_id,
-                     (SELECT public_id FROM conversation WHERE id = message.conversation)",
-            );
+        let mut query = let_end(some, now_ms);
         let rows = query.build().fetch_all(&mut *connection).await?;
         let mut log = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -111,6 +88,35 @@ pub async fn read_elsewhere(
         events::append(&mut *connection, &log, now_ms).await?;
     }
     Ok(changed)
+}
+
+/// Lets messages that disappear after reading end with their copies, where that is earlier.
+pub(super) fn let_end(found: &[(String, i64)], now_ms: i64) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("WITH found (hash, until_ms) AS (");
+    query.push_values(found, |mut values, (hash, until_ms)| {
+        values.push_bind(hash.clone()).push_bind(*until_ms);
+    });
+    // Never later than now: a start in the future would let it live for longer than its timer.
+    query
+        .push(
+            ") UPDATE message SET server_expiry_ms = found.until_ms, expires_at = found.until_ms,
+                 expiry_start_ms = min(found.until_ms - expiry_timer_s * 1000, ",
+        )
+        .push_bind(now_ms)
+        .push("), expiry_cause = ")
+        .push_bind(cause::READ_ELSEWHERE)
+        .push(
+            " FROM found WHERE message.hash = found.hash AND expiry_type = 1 AND outgoing = 0
+                 AND found.until_ms < coalesce(server_expiry_ms, 0)
+                 AND found.until_ms < coalesce(expires_at, found.until_ms + 1)
+                 AND found.until_ms - expiry_timer_s * 1000 <= ",
+        )
+        .push_bind(now_ms)
+        .push(
+            " RETURNING public_id,
+                 (SELECT public_id FROM conversation WHERE id = message.conversation)",
+        );
+    query
 }
 
 /// A received message that waits to be read.
