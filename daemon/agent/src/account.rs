@@ -82,7 +82,8 @@ impl notify::Replies for Replies {
 }
 
 impl Account {
-    /// Opens the account's database and starts its tasks. They end with [`Account::end`] or the agent's stop.
+    /// Opens the account's database and starts its tasks. They end with [`Account::end`] or the agent's stop. An error says
+    /// that the database is closed.
     pub async fn start(
         dir: &Path,
         handle: &str,
@@ -98,12 +99,15 @@ impl Account {
         let keys = AccountKeys::from_seed(&record.seed);
         let isolation = IsolationKey::new("account", handle);
         let context = Context::new(keys, db, network, isolation, stop);
-        if context.db.meta().account_id != context.account_id().to_string() {
-            return Err(StoreError::WrongKey);
-        }
-        // Before anything is served.
-        sync::expiry::sweep(&context).await?;
-        let (hub, tail) = Hub::spawn(context.clone()).await?;
+        let (hub, tail) = match begin(&context).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                // Whoever tries again, or salvages it, must find it closed.
+                stop_sender.send_replace(true);
+                context.db.close(CLOSE).await;
+                return Err(error);
+            }
+        };
         let (poller, polling) = Poller::spawn(context.clone());
         let sending = tokio::spawn(sync::outbox::run(context.clone()));
         let repairing = tokio::spawn(sync::repair::run(context.clone()));
@@ -301,6 +305,15 @@ impl Account {
         }
         self.context.db.close(CLOSE).await
     }
+}
+
+/// What must be done before anything is served.
+async fn begin(context: &Context) -> Result<(Arc<Hub>, JoinHandle<()>), StoreError> {
+    if context.db.meta().account_id != context.account_id().to_string() {
+        return Err(StoreError::WrongKey);
+    }
+    sync::expiry::sweep(context).await?;
+    Hub::spawn(context.clone()).await
 }
 
 /// Passes the agent's stop on, until one of the two is set.

@@ -112,20 +112,15 @@ impl AccountDb {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, StoreError> {
         let mut connection = connect(path, key).await?;
-        migrate(&mut connection).await?;
-        // What a process that was killed left in the log. Nobody reads yet.
-        scrub::truncate(&mut connection).await?;
-        let floor_ms: i64 = sqlx::query_scalar(
-            "SELECT iif(last_now_ms > 0, last_now_ms, created_ms) FROM meta WHERE id = 1",
-        )
-        .fetch_one(&mut connection)
-        .await?;
-        let meta = read_meta(&mut connection).await?;
-        if meta.network != network {
-            return Err(StoreError::OtherNetwork(meta.network));
-        }
-        let salvaged = salvage::Report::read(&mut connection).await?;
-        health.update(|now| now.salvage = salvaged);
+        let found = match look(&mut connection, network).await {
+            Ok(found) => found,
+            Err(error) => {
+                // Whoever tries again, or salvages it, must find it closed.
+                drop(connection.close().await);
+                return Err(error);
+            }
+        };
+        health.update(|now| now.salvage = found.salvaged);
         let examined = Arc::clone(&health);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -146,12 +141,11 @@ impl AccountDb {
             let (path, key) = again.clone();
             Box::pin(async move { connect(&path, &key).await })
         });
-        let pending = Pending::left(&mut connection).await?;
         let (writer, writer_task) = Writer::spawn(
             connection,
             connect,
             Arc::clone(&health),
-            pending,
+            found.pending,
             committed_sender,
             stop,
         );
@@ -160,9 +154,9 @@ impl AccountDb {
             writer,
             writer_task: Mutex::new(Some(writer_task)),
             committed,
-            meta: RwLock::new(Arc::new(meta)),
+            meta: RwLock::new(Arc::new(found.meta)),
             health,
-            floor_ms,
+            floor_ms: found.floor_ms,
         })
     }
 
@@ -251,6 +245,36 @@ impl AccountDb {
         }
         clean
     }
+}
+
+/// What an opening finds.
+struct Found {
+    meta: Meta,
+    floor_ms: i64,
+    salvaged: Option<salvage::Report>,
+    pending: Pending,
+}
+
+/// Brings the schema up to date and looks who and what it is. Nobody reads yet.
+async fn look(connection: &mut SqliteConnection, network: &str) -> Result<Found, StoreError> {
+    migrate(connection).await?;
+    // What a process that was killed left in the log.
+    scrub::truncate(connection).await?;
+    let floor_ms: i64 = sqlx::query_scalar(
+        "SELECT iif(last_now_ms > 0, last_now_ms, created_ms) FROM meta WHERE id = 1",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let meta = read_meta(connection).await?;
+    if meta.network != network {
+        return Err(StoreError::OtherNetwork(meta.network));
+    }
+    Ok(Found {
+        meta,
+        floor_ms,
+        salvaged: salvage::Report::read(connection).await?,
+        pending: Pending::left(connection).await?,
+    })
 }
 
 /// Scripts of the schema, in their order.
