@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Agent, AgentError, State, databases};
 use crate::account::Account;
+use crate::events::EndReason;
 use crate::random::{opaque_id, os_rng};
 use crate::store::account_db::{self, AccountDb, Meta};
 use crate::store::daemon_db::AccountRow;
@@ -60,22 +61,28 @@ impl Agent {
             };
         }
         self.daemon_db.begin_account(&row).await?;
-        match self.build(&row, seed, display_name).await {
-            Ok(account) => Ok(account),
+        let record = match self.build(&row, seed, display_name).await {
+            Ok(record) => record,
             Err(error) => {
-                self.clean_up(&row, Ask::Nobody).await?;
-                Err(error)
+                if let Err(error) = self.clean_up(&row, Ask::Nobody).await {
+                    tracing::warn!(%error, "what was made of the account is removed at the next start");
+                }
+                return Err(error);
             }
-        }
+        };
+        // It stands now, whatever becomes of the rest.
+        let account = self.enter_or_lock(&row, record).await?;
+        note_change(&account).await;
+        Ok(account)
     }
 
     /// The vault's record first, then the database, then the row that makes it an account.
     async fn build(
-        self: &Arc<Self>,
+        &self,
         row: &AccountRow,
         seed: Option<AccountSeed>,
         display_name: String,
-    ) -> Result<Arc<Account>, AgentError> {
+    ) -> Result<VaultRecord, AgentError> {
         let mut rng = os_rng();
         let now_ms = wall_clock_ms();
         // Any name that the other devices of a restored account have is newer than one given here (messages.md 8.8).
@@ -107,9 +114,7 @@ impl Agent {
         AccountDb::create(&path, &record.database_key, &meta).await?;
         account_db::write_sealed_key(&path, &record.seed, &record.database_key)?;
         self.daemon_db.finish_account(&row.handle).await?;
-        let account = self.enter(row, record).await?;
-        note_change(&account).await?;
-        Ok(account)
+        Ok(record)
     }
 
     /// Opens the locked account with its phrase. From then on the vault that a new account would get holds it.
@@ -128,8 +133,8 @@ impl Agent {
         self.daemon_db.finish_move(&row.handle, vault).await?;
         row.leftover_vault = (row.vault != vault).then(|| std::mem::take(&mut row.vault));
         row.vault = vault.to_owned();
-        let account = self.enter(&row, record).await?;
-        note_change(&account).await?;
+        let account = self.enter_or_lock(&row, record).await?;
+        note_change(&account).await;
         Ok(account)
     }
 
@@ -149,9 +154,14 @@ impl Agent {
                 .await?;
             row.handle = handle;
             // Opened first: a database of another network is refused, and must not get a row.
-            let account = self.enter(&row, record).await?;
-            self.daemon_db.adopt_account(&row).await?;
-            note_change(&account).await?;
+            let account = self.open_account(&row, record).await?;
+            if let Err(error) = self.daemon_db.adopt_account(&row).await {
+                account.end(EndReason::Stopping);
+                self.close_account(&account).await;
+                return Err(error.into());
+            }
+            self.serve(&row, &account).await;
+            note_change(&account).await;
             return Ok(account);
         }
         Err(AgentError::VaultNotReady)
@@ -168,18 +178,21 @@ impl Agent {
     }
 }
 
-async fn note_change(account: &Account) -> Result<(), AgentError> {
+/// Puts into the log that the account is here. Nobody can have followed the log before, so it may fail.
+async fn note_change(account: &Account) {
     let now_ms = account.context().now_ms();
     let writer = account.context().db.writer();
-    writer
+    let noted = writer
         .call(move |connection| {
             Box::pin(async move {
                 let event = events::NewEvent::account_changed(&["account_id"]);
                 events::append(connection, &[event], now_ms).await
             })
         })
-        .await?;
-    Ok(())
+        .await;
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the log does not say that the account is here");
+    }
 }
 
 /// Digest of what a creation asks for; does not give the seed away.

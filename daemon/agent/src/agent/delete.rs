@@ -64,13 +64,16 @@ impl Agent {
                 match self.delete_from_swarm(account.context()).await {
                     Ok(members) => members,
                     Err(error) => {
-                        self.enter(&row, account.record().clone()).await?;
+                        drop(self.enter_or_lock(&row, account.record().clone()).await);
                         return Err(AgentError::NotDeleted(error));
                     }
                 }
             }
         };
-        self.daemon_db.begin_deletion(&row.handle).await?;
+        if let Err(error) = self.daemon_db.begin_deletion(&row.handle).await {
+            drop(self.enter_or_lock(&row, account.record().clone()).await);
+            return Err(error.into());
+        }
         *self.state.write().await = State::NoAccount;
         let cleaned = self.clean_up(&row, Ask::User).await;
         if let Err(error) = &cleaned {
@@ -105,8 +108,13 @@ impl Agent {
         Ok((confirmed.nodes.len(), confirmed.asked))
     }
 
-    /// Removes everything of an account that was never finished or is to be gone, its row last.
+    /// Removes everything of an account that was never finished or is to be gone, its row last. Refused for one that
+    /// stands.
     pub(super) async fn clean_up(&self, row: &AccountRow, ask: Ask) -> Result<(), AgentError> {
+        let stands = self.daemon_db.account().await?;
+        if stands.is_some_and(|stands| stands.handle == row.handle) {
+            return Err(AgentError::AccountExists);
+        }
         account_db::remove_files(&AccountDb::path(&self.dir, &row.handle))?;
         let vaults = [Some(row.vault.as_str()), row.leftover_vault.as_deref()];
         for vault in vaults.into_iter().flatten() {

@@ -75,62 +75,52 @@ impl Agent {
             return Err(StoreError::OtherNetwork(row.network).into());
         }
         if locked_by_user {
-            return self.stay_locked(&row, LOCKED_BY_USER, false).await;
+            self.stay_locked(&row, LOCKED_BY_USER, false).await;
+            return Ok(());
         }
-        let loaded = self.vaults.load_at_start(kind(&row)?, &row.handle).await;
-        match loaded {
-            Ok(record) => match self.enter(&row, record).await {
-                Ok(_) => Ok(()),
-                Err(error) => match error.trouble_in(&self.dir).await {
+        let error = match self.vaults.load_at_start(kind(&row)?, &row.handle).await {
+            Ok(record) => {
+                let entered = self.enter_or_lock(&row, record).await;
+                return match self.state().await {
                     // A state that passes: served as one.
-                    Some(trouble @ (Trouble::DiskFull | Trouble::ReadOnly)) => {
-                        tracing::error!(%error, "the account cannot be opened yet");
-                        self.stay_locked(&row, trouble.reason(), true).await?;
-                        tokio::spawn(Arc::clone(self).keep_trying(row));
-                        Ok(())
-                    }
-                    _ => Err(error),
-                },
-            },
-            Err(error) => {
-                tracing::warn!(%error, "the account is locked");
-                let retry = error.may_pass();
-                self.stay_locked(&row, error.reason(), retry).await?;
-                if retry {
-                    tokio::spawn(Arc::clone(self).keep_trying(row));
-                }
-                Ok(())
+                    State::Locked(Locked { retry: true, .. }) => Ok(()),
+                    _ => entered.map(drop),
+                };
             }
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "the account is locked");
+        let retry = error.may_pass();
+        self.stay_locked(&row, error.reason(), retry).await;
+        if retry {
+            tokio::spawn(Arc::clone(self).keep_trying());
         }
+        Ok(())
     }
 
-    pub(super) async fn stay_locked(
-        &self,
-        row: &AccountRow,
-        reason: &'static str,
-        retry: bool,
-    ) -> Result<(), AgentError> {
+    pub(super) async fn stay_locked(&self, row: &AccountRow, reason: &'static str, retry: bool) {
         let mut since_ms = row.locked_since_ms;
         if since_ms == 0 {
             since_ms = self.now_ms();
-            match self.daemon_db.set_locked_since(&row.handle, since_ms).await {
-                // Without room it is not remembered over a restart; nothing else hangs on it.
-                Err(error) if error.trouble().is_some() => {
-                    tracing::warn!(%error, "since when it is locked is not written down");
-                }
-                set => set?,
-            }
+            self.write_locked_since(row, since_ms).await;
         }
         *self.state.write().await = State::Locked(Locked {
             reason,
             since_ms,
             retry,
         });
-        Ok(())
+    }
+
+    /// What cannot be written down is not remembered over a restart; nothing else hangs on it.
+    async fn write_locked_since(&self, row: &AccountRow, since_ms: i64) {
+        let written = self.daemon_db.set_locked_since(&row.handle, since_ms).await;
+        if let Err(error) = written {
+            tracing::warn!(%error, "since when it is locked is not written down");
+        }
     }
 
     /// Asks the vault again until it gives the keys, something else happened to the account, or the agent stops.
-    pub(super) async fn keep_trying(self: Arc<Self>, row: AccountRow) {
+    pub(super) async fn keep_trying(self: Arc<Self>) {
         let mut stop = self.stop_signal();
         let mut pause = RETRY_FIRST;
         loop {
@@ -145,6 +135,10 @@ impl Agent {
             ) {
                 return;
             }
+            // As it is now: another vault may be in charge meanwhile.
+            let Ok(Some(row)) = self.daemon_db.account().await else {
+                continue;
+            };
             let Ok(kind) = kind(&row) else { return };
             let loaded = self.vaults.load(kind, &row.handle, None, Ask::Nobody).await;
             let Ok(_one_at_a_time) = self.change().await else {
@@ -176,22 +170,52 @@ impl Agent {
         }
     }
 
-    /// Starts the account. The caller holds `changing`, or nobody else knows the agent yet.
+    /// Starts the account. The caller holds `changing`, or nobody else knows the agent yet. An error says that nothing
+    /// of it runs.
     pub(super) async fn enter(
         self: &Arc<Self>,
         row: &AccountRow,
         record: VaultRecord,
     ) -> Result<Arc<Account>, AgentError> {
         let account = self.open_account(row, record).await?;
-        *self.state.write().await = State::Ready(Arc::clone(&account));
-        self.look_after(row, &account);
-        if row.locked_since_ms != 0 {
-            self.daemon_db.set_locked_since(&row.handle, 0).await?;
+        self.serve(row, &account).await;
+        Ok(account)
+    }
+
+    /// As [`Agent::enter`]; an account that cannot be opened is locked, and tried again by itself where that may help.
+    pub(super) async fn enter_or_lock(
+        self: &Arc<Self>,
+        row: &AccountRow,
+        record: VaultRecord,
+    ) -> Result<Arc<Account>, AgentError> {
+        let error = match self.enter(row, record).await {
+            Ok(account) => return Ok(account),
+            Err(error) => error,
+        };
+        tracing::error!(%error, "the account cannot be opened");
+        let (reason, retry) = match error.trouble_in(&self.dir).await {
+            Some(trouble) => (trouble.reason(), trouble != Trouble::Damaged),
+            None => (Trouble::Damaged.reason(), false),
+        };
+        let tried = matches!(
+            self.state().await,
+            State::Locked(Locked { retry: true, .. })
+        );
+        self.stay_locked(row, reason, retry).await;
+        if retry && !tried {
+            tokio::spawn(Arc::clone(self).keep_trying());
         }
+        Err(error)
+    }
+
+    /// An account that was opened is the one that is served from now on.
+    pub(super) async fn serve(self: &Arc<Self>, row: &AccountRow, account: &Arc<Account>) {
+        *self.state.write().await = State::Ready(Arc::clone(account));
+        self.look_after(row, account);
+        self.write_locked_since(row, 0).await;
         if row.leftover_vault.is_some() {
             tokio::spawn(Arc::clone(self).empty_leftover_beside());
         }
-        Ok(account)
     }
 
     /// Asks the vault for the keys; the user may be asked by the keyring. No error when the account is open already.
@@ -228,9 +252,12 @@ impl Agent {
     pub async fn lock(&self) -> Result<(), AgentError> {
         let _one_at_a_time = self.change().await?;
         let row = self.daemon_db.account().await?;
-        let row = row.ok_or(AgentError::NoAccount)?;
+        let mut row = row.ok_or(AgentError::NoAccount)?;
         let state = self.state().await;
-        self.stay_locked(&row, LOCKED_BY_USER, false).await?;
+        if matches!(state, State::Ready(_)) {
+            row.locked_since_ms = 0;
+        }
+        self.stay_locked(&row, LOCKED_BY_USER, false).await;
         if let State::Ready(account) = state {
             account.end(EndReason::Locked);
             self.close_account(&account).await;

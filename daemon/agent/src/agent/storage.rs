@@ -54,7 +54,7 @@ impl Agent {
     }
 
     /// Opens the account's database, after a check where a damaged page was met before and a salvage where it is needed,
-    /// and starts its tasks.
+    /// and starts its tasks. An error says that nothing of it runs.
     pub(super) async fn open_account(
         &self,
         row: &AccountRow,
@@ -118,7 +118,10 @@ impl Agent {
             checked_ms,
             sound: checked_ms > 0,
         };
-        self.daemon_db.set_marks(&row.handle, marks).await?;
+        // It runs already. Without this the next opening only checks more than it must.
+        if let Err(error) = self.daemon_db.set_marks(&row.handle, marks).await {
+            tracing::warn!(%error, "that the database opened is not written down");
+        }
         Ok(opened)
     }
 
@@ -313,20 +316,9 @@ impl Agent {
         *self.state.write().await = State::Locked(Locked::while_checking(self.now_ms()));
         account.end(EndReason::Locked);
         self.close_account(&account).await;
-        let Err(error) = self.enter(&row, account.record().clone()).await else {
+        let entered = self.enter_or_lock(&row, account.record().clone()).await;
+        if entered.is_ok() {
             tracing::info!("the account is open again");
-            return;
-        };
-        tracing::error!(%error, "the account cannot be opened");
-        let (reason, retry) = match error.trouble_in(&self.dir).await {
-            Some(trouble) => (trouble.reason(), trouble != Trouble::Damaged),
-            None => ("DATABASE_DAMAGED", false),
-        };
-        if let Err(error) = self.stay_locked(&row, reason, retry).await {
-            tracing::error!(%error, "the account stays closed");
-        }
-        if retry {
-            tokio::spawn(Arc::clone(&self).keep_trying(row));
         }
     }
 }

@@ -177,7 +177,9 @@ impl DaemonDb {
 
     /// Remembers since when it is locked, ms; 0: it is open.
     pub async fn set_locked_since(&self, handle: &str, ms: i64) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE account SET locked_since_ms = ? WHERE handle = ?");
+        let query = sqlx::query(
+            "UPDATE account SET locked_since_ms = ?1 WHERE handle = ?2 AND locked_since_ms <> ?1",
+        );
         self.run(query.bind(ms).bind(handle)).await
     }
 

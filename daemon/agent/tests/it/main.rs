@@ -5,6 +5,7 @@ mod actions;
 mod calls;
 mod common;
 mod copies;
+mod create;
 mod disappear;
 mod events;
 mod expiry;

@@ -16,19 +16,19 @@ use crate::common::NETWORK;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A state directory with both kinds of vault files usable.
-struct Home {
-    dir: TempDir,
+pub(crate) struct Home {
+    pub(crate) dir: TempDir,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("passphrase"), "a passphrase").unwrap();
         std::fs::write(dir.path().join("sessiond.passphrase"), "a credential").unwrap();
         Self { dir }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }
 
@@ -38,7 +38,7 @@ impl Home {
         Vaults::new(&self.state(), Some(passphrase), Some(credentials))
     }
 
-    async fn start(&self) -> Arc<Agent> {
+    pub(crate) async fn start(&self) -> Arc<Agent> {
         // The directory is let go of when the last task of the agent before has ended.
         for _ in 0..3_000 {
             let options = Options {
@@ -58,7 +58,7 @@ impl Home {
     }
 
     /// Names of what is in the state directory, the daemon's own files aside.
-    fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let names = std::fs::read_dir(self.state()).unwrap();
         let mut names: Vec<String> = names
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -69,7 +69,7 @@ impl Home {
     }
 
     /// Which vaults hold the record.
-    async fn holders(&self, handle: &str) -> Vec<&'static str> {
+    pub(crate) async fn holders(&self, handle: &str) -> Vec<&'static str> {
         let vaults = self.vaults();
         let mut holders = Vec::new();
         for kind in [VaultKind::Passphrase, VaultKind::Credential] {
@@ -83,7 +83,7 @@ impl Home {
 }
 
 /// An account in the passphrase vault, not running; its handle and record.
-async fn account(home: &Home) -> (String, VaultRecord) {
+pub(crate) async fn account(home: &Home) -> (String, VaultRecord) {
     let agent = home.start().await;
     let account = agent
         .create_account(None, "name".into(), String::new())
