@@ -98,14 +98,13 @@ fn is_dense(word: &str) -> bool {
     word.split(['.', ':']).any(is_dense)
 }
 
-/// Base64 that begins with a slash is no path: it has capitals and digits, and few slashes.
+/// Base64 with slashes in it is no path: its capitals are not only first letters of words.
 fn is_dense_with_slashes(word: &str) -> bool {
-    let of = |kind: fn(&char) -> bool| word.chars().filter(kind).count();
-    word.len() >= DENSE
-        && of(char::is_ascii_uppercase) >= 5
-        && of(char::is_ascii_digit) >= 1
-        && of(|c| *c == '/') <= word.len() / 10
-        && !word.contains(['.', ':', '-', '_'])
+    word.split(['.', ':', '-', '_']).any(|run| {
+        let letters = run.as_bytes().windows(2);
+        let inner = letters.filter(|pair| pair[0] != b'/' && pair[1].is_ascii_uppercase());
+        run.len() >= DENSE && inner.count() >= 5
+    })
 }
 
 fn is_hidden_name(word: &str) -> bool {
@@ -135,6 +134,7 @@ mod tests {
             "/home/alice/.local/state/sessiond/sessiond.sock",
             "/run/user/1000/sessiond/sessiond.sock",
             "/tmp/sd-x0Y1zZ/a.sock",
+            "/Users/Alice/Library/Containers/Org/Session/Data/Files",
             "no room: DISK_FULL, see `sessionctl status`",
             "error returned from database: (code: 5) database is locked",
             "unix:path=/run/user/1000/bus",
@@ -159,6 +159,14 @@ mod tests {
             (
                 "key q83vEjRWeJq83vEjRWeJq83vEjRWeJq83vEjRWeJq80= ends".to_owned(),
                 "key …= ends",
+            ),
+            (
+                "/++/AAAAAAAA/AA/AAAAAAAAAAAAAAAAAC+/AAAAAAA=".to_owned(),
+                "…=",
+            ),
+            (
+                "https://example.org/q83vEjRWeJq8/vEjRWeJq83vEjRWeJq/vEjRWeJq80=".to_owned(),
+                "…=",
             ),
             ("to 192.0.2.7:22021 failed".to_owned(), "to … failed"),
             ("https://192.0.2.7:22021/storage_rpc/v1".to_owned(), "…"),
