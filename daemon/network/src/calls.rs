@@ -155,6 +155,8 @@ impl Engine {
                 Verdict::WrongClock if !resynced => {
                     resynced = true;
                     left += 1;
+                    // Whose clock is wrong is not known yet: another one is asked next.
+                    asked.tried.insert(node.ed25519);
                     self.resync().await;
                 }
                 Verdict::WrongClock => {

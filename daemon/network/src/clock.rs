@@ -1,8 +1,12 @@
 //! Time: the local clock, and how far it is from that of the service nodes.
 //!
 //! Signed requests carry network time: local time plus an offset. A sample is a node's clock at the middle of a
-//! round trip; the offset is the median of the last ten, one per node, so that a few lying nodes move nothing, however
-//! often they are asked. Only answers that decrypted count (messages.md 5.3; network.md 4.14, 5.7).
+//! round trip; the offset is the median of the last ten, one per node, so that a lying node is outvoted however often it
+//! is asked. Only answers that decrypted count (messages.md 5.3; network.md 4.14, 5.7).
+//!
+//! Few samples may be lies for the most part. The time counts as measured while [`MEASURED`] nodes agree on it, and until
+//! they do [`Offset::certain`] is the earliest of all that speaks for itself: nothing that cannot be undone, such as
+//! removing a message whose time is over, may happen on the word of one node.
 //!
 //! A local clock that is set while we run, or between two runs without a start of the machine in between, is noticed by
 //! the clock that nobody can set, and the offset moves against it before anything is signed or dated. What the last run
@@ -19,8 +23,14 @@ use crate::pool::NodeKey;
 /// Samples kept.
 const SAMPLES: usize = 10;
 
-/// Nodes that must have told the time before it counts as measured.
-const MEASURED: usize = 3;
+/// Nodes that must agree on the time for it to count as measured.
+pub(crate) const MEASURED: usize = 5;
+
+/// Those agree whose clocks are no further than this from the median, ms: real ones differ by network delay.
+const AGREEMENT: u64 = 60_000;
+
+/// Votes that the offset is decided by at least where the last run left one: it takes the places of missing samples.
+const VOTES: usize = 3;
 
 /// A longer round trip tells too little.
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(5);
@@ -83,17 +93,17 @@ impl Clock for SystemClock {
 /// Offset between local and network time, in ms.
 #[derive(Debug, Default)]
 pub(crate) struct Offset {
-    restored: i64,
-    /// `restored` was measured by an earlier run: it takes the places of samples that are missing.
+    /// What was known before there were samples.
+    restored: Option<i64>,
+    /// It was measured by an earlier run, and so has a say beside the first samples.
     remembered: bool,
     samples: VecDeque<(NodeKey, i64)>,
-    measured: bool,
 }
 
 impl Offset {
     /// What was known before a restart, until two nodes agree on something else.
     pub(crate) fn restore(&mut self, offset_ms: i64) {
-        self.restored = offset_ms;
+        self.restored = Some(offset_ms);
         self.remembered = true;
     }
 
@@ -111,24 +121,33 @@ impl Offset {
                 self.samples.pop_front();
             }
             self.samples.push_back((node, sample));
-            self.measured |= self.samples.len() >= MEASURED;
         }
     }
 
-    /// Whether enough nodes have told the time since the start that one of them alone decides nothing. It stays so: a
-    /// clock that is set afterwards is noticed.
+    /// Whether enough nodes agree on the time.
     pub(crate) fn is_measured(&self) -> bool {
-        self.measured
+        let middle = self.get();
+        let agree = |(_, sample): &&(NodeKey, i64)| sample.abs_diff(middle) <= AGREEMENT;
+        self.samples.iter().filter(agree).count() >= MEASURED
+    }
+
+    /// What to add to local time for a time that is not too late, whoever lies: see the head of this module.
+    pub(crate) fn certain(&self) -> i64 {
+        if self.is_measured() {
+            return self.get();
+        }
+        let samples = self.samples.iter().map(|(_, sample)| *sample);
+        samples.chain(self.restored).min().unwrap_or(0)
     }
 
     /// Nodes whose clock is known.
-    pub(crate) fn sample_count(&self) -> usize {
-        self.samples.len()
+    pub(crate) fn sampled(&self) -> impl Iterator<Item = NodeKey> {
+        self.samples.iter().map(|(node, _)| *node)
     }
 
     /// The local clock was set forward by `by_ms`: what was measured before is that much less now.
     pub(crate) fn shift(&mut self, by_ms: i64) {
-        self.restored = self.restored.saturating_sub(by_ms);
+        self.restored = self.restored.map(|offset| offset.saturating_sub(by_ms));
         for (_, sample) in &mut self.samples {
             *sample = sample.saturating_sub(by_ms);
         }
@@ -136,7 +155,7 @@ impl Offset {
 
     /// Forgets samples, because nodes refuse what came of them.
     pub(crate) fn forget(&mut self) {
-        self.restored = self.get();
+        self.restored = Some(self.get());
         self.remembered = false;
         self.samples.clear();
     }
@@ -144,12 +163,14 @@ impl Offset {
     /// What to add to local time.
     pub(crate) fn get(&self) -> i64 {
         let mut sorted: Vec<i64> = self.samples.iter().map(|(_, sample)| *sample).collect();
-        if self.remembered && sorted.len() < MEASURED {
-            sorted.resize(MEASURED, self.restored);
+        if let Some(restored) = self.restored.filter(|_| self.remembered)
+            && sorted.len() < VOTES
+        {
+            sorted.resize(VOTES, restored);
         }
         sorted.sort_unstable();
         match sorted.len() {
-            0 => self.restored,
+            0 => self.restored.unwrap_or(0),
             count if count % 2 == 1 => sorted[count / 2],
             count => {
                 let (low, high) = (sorted[count / 2 - 1], sorted[count / 2]);
@@ -216,22 +237,49 @@ mod tests {
         for _ in 0..50 {
             offset.sample(node(3), NOW + 999_999_999, Duration::ZERO, NOW);
         }
-        assert_eq!((offset.get(), offset.sample_count()), (20, 3));
-        assert!(offset.is_measured());
+        assert_eq!((offset.get(), offset.sampled().count()), (20, 3));
     }
 
     #[test]
-    fn what_a_restart_left_is_no_measurement_and_two_nodes_are_none() {
+    fn what_a_restart_left_is_no_measurement_and_four_nodes_are_none() {
         let mut offset = Offset::default();
         offset.restore(7);
-        for _ in 0..5 {
-            offset.sample(node(1), NOW, Duration::ZERO, NOW);
-            offset.sample(node(2), NOW, Duration::ZERO, NOW);
+        for number in (1..=4).chain(1..=4) {
+            offset.sample(node(number), NOW, Duration::ZERO, NOW);
         }
         assert!(!offset.is_measured());
-        offset.sample(node(3), NOW, Duration::ZERO, NOW);
-        offset.forget();
+        offset.sample(node(5), NOW, Duration::ZERO, NOW);
         assert!(offset.is_measured());
+        // Refused by nodes, it is to be measured anew.
+        offset.forget();
+        assert!(!offset.is_measured());
+    }
+
+    #[test]
+    fn nothing_is_certain_before_enough_nodes_agree() {
+        const HOURS: u64 = 8 * 3_600_000;
+        let mut offset = Offset::default();
+        assert_eq!(offset.certain(), 0);
+        // The first three answers, two of them lies: the offset follows, what is certain does not.
+        for (number, ahead) in [(1, HOURS), (2, HOURS + 40), (3, 20)] {
+            offset.sample(node(number), NOW + ahead, Duration::ZERO, NOW);
+        }
+        assert_eq!(offset.get(), 8 * 3_600_000);
+        assert_eq!(offset.certain(), 20);
+        // Five, of which no five agree.
+        offset.sample(node(4), NOW + 30, Duration::ZERO, NOW);
+        offset.sample(node(5), NOW + 40, Duration::ZERO, NOW);
+        assert!(!offset.is_measured());
+        assert_eq!(offset.certain(), 20);
+        for number in 6..=7 {
+            offset.sample(node(number), NOW + 50, Duration::ZERO, NOW);
+        }
+        assert!(offset.is_measured());
+        assert_eq!(offset.certain(), 50);
+        // Whoever refuses our time makes the next one to answer no judge of it.
+        offset.forget();
+        offset.sample(node(1), NOW + HOURS, Duration::ZERO, NOW);
+        assert_eq!(offset.certain(), 50);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::cache::{Cache, CacheRecord};
-use crate::clock::Clock;
+use crate::clock::{Clock, MEASURED};
 use crate::config::NetworkConfig;
 use crate::fault::Fault;
 use crate::isolation::Class;
@@ -24,9 +24,6 @@ use crate::state::{Asked, Finding, Now, Policy, Route, State, millis};
 use crate::status::Status;
 use crate::sync::lock;
 use crate::transport::Transport;
-
-/// Nodes asked for the time at first, and when our timestamps are refused.
-const CLOCK_SOURCES: usize = 3;
 
 /// A clock offset that moved by less than this is neither told nor saved, ms.
 const OFFSET_NOISE: u64 = 500;
@@ -135,6 +132,13 @@ impl Engine {
     pub(crate) fn now_ms(&self) -> u64 {
         let now = self.now();
         let offset = lock(&self.state).offset.get();
+        now.local_ms.saturating_add_signed(offset)
+    }
+
+    /// A network time that has come, ms, even if the nodes that told it so far lied.
+    pub(crate) fn certain_ms(&self) -> u64 {
+        let now = self.now();
+        let offset = lock(&self.state).offset.certain();
         now.local_ms.saturating_add_signed(offset)
     }
 
@@ -347,28 +351,29 @@ impl Engine {
             return;
         }
         lock(&self.state).offset.forget();
-        self.ask_time(CLOCK_SOURCES).await;
+        self.ask_time(Asked::default(), MEASURED).await;
         *last = Some(Instant::now());
     }
 
     /// Sees to it that the clocks of a few nodes are known before one is relied on (messages.md 5.3).
     pub(crate) async fn seed_clock(&self) {
-        let known = lock(&self.state).offset.sample_count();
-        if known >= CLOCK_SOURCES {
+        let mut asked = Asked::default();
+        asked.refused.extend(lock(&self.state).offset.sampled());
+        let known = asked.refused.len();
+        if known >= MEASURED {
             return;
         }
         tokio::select! {
             biased;
-            () = self.ask_time(CLOCK_SOURCES - known) => {}
+            () = self.ask_time(asked, MEASURED - known) => {}
             // Something else is to be done at once, for instance after the machine slept; that is left to others.
             () = self.hurry.notified() => self.hurry.notify_one(),
         }
     }
 
-    /// Over circuits that carry no account's requests.
-    async fn ask_time(&self, count: usize) {
+    /// Asks nodes that were not asked yet, over circuits that carry no account's requests.
+    async fn ask_time(&self, mut asked: Asked, count: usize) {
         let now = self.now();
-        let mut asked = Asked::default();
         let mut chosen = Vec::new();
         for _ in 0..count {
             let choice =
@@ -437,20 +442,21 @@ impl Engine {
     /// Saves guards and clock offset if they changed.
     pub(crate) async fn save_changes(&self) {
         let now = self.now();
-        let (guards, offset, known) = {
+        let (guards, offset, measured) = {
             let mut state = lock(&self.state);
             let changed = std::mem::take(&mut state.guards_changed);
             let guards = changed.then(|| serde_json::to_value(&state.guards).ok());
             let offset = &state.offset;
-            (guards.flatten(), offset.get(), offset.sample_count() > 0)
+            (guards.flatten(), offset.get(), offset.is_measured())
         };
         if let Some(guards) = guards {
             self.save(CacheRecord::Guards, guards).await;
         }
         let moved = {
             let mut saved = lock(&self.saved_offset);
-            // Without an answer of this run there is nothing that the last one did not know.
-            let moved = known && saved.is_none_or(|saved| saved.abs_diff(offset) >= OFFSET_NOISE);
+            // Nothing less is worth more than what the last run knew.
+            let moved =
+                measured && saved.is_none_or(|saved| saved.abs_diff(offset) >= OFFSET_NOISE);
             if moved {
                 *saved = Some(offset);
             }

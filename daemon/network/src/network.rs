@@ -118,7 +118,13 @@ impl Network {
         lock(&self.engine.state).offset.get()
     }
 
-    /// Whether nodes have told the time since the start: see [`Status::clock_measured`].
+    /// A network time that has come, ms, even if the nodes that told it so far lied: the same as [`Network::now_ms`]
+    /// while the clock is measured, else the earliest that anything speaks for.
+    pub fn certain_ms(&self) -> u64 {
+        self.engine.certain_ms()
+    }
+
+    /// Whether enough nodes agree on the time: see [`Status::clock_measured`].
     pub fn clock_is_measured(&self) -> bool {
         lock(&self.engine.state).offset.is_measured()
     }

@@ -30,7 +30,7 @@ pub struct Status {
     pub last_error: Option<&'static str>,
     /// What is added to local time, ms.
     pub clock_offset_ms: i64,
-    /// At least three nodes have told the time since the start. Until then the offset is that of the last run.
+    /// Enough nodes agree on the time. Until then the offset rests on few of them, or on the last run.
     pub clock_measured: bool,
     /// How far the rules were relaxed for a path in use, at most.
     pub relaxed: LadderStep,

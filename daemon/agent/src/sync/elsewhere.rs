@@ -148,7 +148,7 @@ async fn ask(context: &Context, waiting: &[Waiting]) -> Result<Found, NetworkErr
         .network
         .holders(context.isolation, &context.keys, &hashes)
         .await?;
-    Ok(judge(&doubtful, &holders, context.now_ms()))
+    Ok(judge(&doubtful, &holders, context.certain_ms()))
 }
 
 fn is_shorter(waiting: &Waiting, until_ms: i64) -> bool {

@@ -114,16 +114,11 @@ async fn turn(context: &Context) -> Result<Duration, StoreError> {
         let Some(at_ms) = next else {
             return Ok(LONGEST);
         };
-        if at_ms <= context.certain_ms() {
-            sweep(context).await?;
-            continue;
-        }
-        let wait_ms = at_ms.saturating_sub(context.now_ms());
-        return Ok(match u64::try_from(wait_ms) {
-            Ok(wait_ms) if wait_ms > 0 => Duration::from_millis(wait_ms).min(LONGEST),
-            // Due by a clock that nobody has confirmed: that, or time itself, decides.
-            _ => TURN,
-        });
+        // Where nobody has confirmed the clock yet, that ends the wait as well: it changes the status.
+        match u64::try_from(at_ms.saturating_sub(context.certain_ms())) {
+            Ok(wait_ms) if wait_ms > 0 => return Ok(Duration::from_millis(wait_ms).min(LONGEST)),
+            _ => sweep(context).await?,
+        };
     }
 }
 

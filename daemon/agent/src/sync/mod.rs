@@ -176,14 +176,15 @@ impl Context {
         }
     }
 
-    /// Until when everything may go whose time is over, ms. A local clock that jumped while the agent did not run lets
-    /// nothing go that was more than a day off, before nodes have told the time.
+    /// Until when everything may go whose time is over, ms. Before enough nodes agree on the time, none of them alone lets
+    /// anything go, and a local clock that jumped while the agent did not run nothing that was more than a day off.
     pub fn certain_ms(&self) -> i64 {
-        let now_ms = self.now_ms();
+        let certain_ms = crate::time::to_db(self.network.certain_ms());
         if self.network.clock_is_measured() {
-            now_ms
+            certain_ms
         } else {
-            now_ms.min(self.floor_ms().saturating_add(UNCONFIRMED_MS))
+            let floor_ms = self.floor_ms();
+            certain_ms.clamp(floor_ms, floor_ms.saturating_add(UNCONFIRMED_MS))
         }
     }
 

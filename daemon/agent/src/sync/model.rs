@@ -274,6 +274,7 @@ impl World {
             node: Some([7; 32]),
             path: String::new(),
             now_ms,
+            certain_ms: device.certain_ms(self.now_ms),
             pending: Vec::new(),
         };
         let items: Vec<Item> = copies

@@ -63,7 +63,7 @@ async fn round(context: &Context) -> Result<Option<Duration>, StoreError> {
             swarm_expiry::due(&mut connection, now_ms, BATCH).await?
         };
         let Some(due) = due else { break };
-        if due.expires_ms <= now_ms {
+        if due.expires_ms <= context.certain_ms() {
             too_late(context, due.hashes, now_ms).await?;
             continue;
         }

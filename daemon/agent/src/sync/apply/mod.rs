@@ -59,6 +59,8 @@ pub struct Batch {
     pub path: String,
     /// Network time, ms.
     pub now_ms: i64,
+    /// Until when everything may go whose time is over, ms.
+    pub certain_ms: i64,
     /// Reactions that wait for a message of these conversations.
     pub pending: Vec<Pending>,
 }
@@ -314,7 +316,7 @@ impl<'b> Round<'b> {
                 self.start(message, stored, last_read_ms)
                     .is_some_and(|start| {
                         let timer_ms = message.expiry.1.saturating_mul(1000);
-                        start.at_ms.saturating_add(timer_ms) <= self.now_ms
+                        start.at_ms.saturating_add(timer_ms) <= self.batch.certain_ms
                     })
                     .then_some("EXPIRED")
             };
