@@ -15,9 +15,11 @@ fn find(steps: &[MessageStep], kind: Kind, copy: MessageCopy) -> Option<&Message
 /// Waits until a copy of a message was stored again and no member lacks it; it is the same message as before.
 async fn until_stored_again(agent: &Agent, id: &str, copy: MessageCopy) -> MessageStep {
     let again = until("it is stored again", async || {
-        let steps = agent.explain(id).await;
-        let again = find(&steps, Kind::StoredAgain, copy)?;
-        again.missed_by.is_empty().then(|| again.clone())
+        // Before that there may be one while the member was still out of reach.
+        let mut steps = agent.explain(id).await.into_iter();
+        steps.find(|step| {
+            step.kind() == Kind::StoredAgain && step.copy() == copy && step.missed_by.is_empty()
+        })
     })
     .await;
     let steps = agent.explain(id).await;
