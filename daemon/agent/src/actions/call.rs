@@ -54,7 +54,7 @@ pub async fn prepare(
         return Err(ActionError::NoCall);
     }
     let peer = row.peer.parse().map_err(|_| ActionError::NoConversation)?;
-    let sent_ms = actor.stamp(connection, 1).await?;
+    let sent_ms = actor.stamp_in(connection, &row, 1).await?;
     let expiration = setting(row.expiry);
     let kind = Kind::Call(call.clone());
     Ok(Step {

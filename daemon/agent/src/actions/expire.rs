@@ -77,7 +77,7 @@ pub async fn set(
         }
     }
     expiry::remove(&mut *connection, &gone, actor.now_ms).await?;
-    let sent_ms = actor.stamp(&mut *connection, 1).await?;
+    let sent_ms = actor.stamp_in(&mut *connection, &edit.row, 1).await?;
     edit.set_expiry(setting, sent_ms);
     let to_self = edit.row.kind == NOTE_TO_SELF;
     let entry = NewMessage {

@@ -24,6 +24,7 @@ use session_protocol::{AccountId, content};
 use sqlx::SqliteConnection;
 
 use crate::store::conversations::{self, ConversationRow, NOTE_TO_SELF, Selector};
+use crate::store::entries::AHEAD_MS;
 use crate::store::messages::{self, AFTER_READ, MessageRow};
 use crate::store::outbox::{self, NewItem, Purpose};
 use crate::store::{StoreError, events};
@@ -104,10 +105,32 @@ impl Actor {
         connection: &mut SqliteConnection,
         gap_ms: i64,
     ) -> Result<i64, StoreError> {
+        Self::stamp_at(connection, self.now_ms, gap_ms).await
+    }
+
+    /// A sent timestamp of an entry of a conversation: later also than what is there already, whose authors' clocks may be
+    /// a little ahead of ours, or an answer would stand before what it answers.
+    pub async fn stamp_in(
+        &self,
+        connection: &mut SqliteConnection,
+        conversation: &ConversationRow,
+        gap_ms: i64,
+    ) -> Result<i64, StoreError> {
+        let behind_ms = conversation.last_activity_ms.saturating_add(1);
+        let at_most_ms = self.now_ms.saturating_add(AHEAD_MS + 1);
+        let at_ms = self.now_ms.max(behind_ms.min(at_most_ms));
+        Self::stamp_at(connection, at_ms, gap_ms).await
+    }
+
+    async fn stamp_at(
+        connection: &mut SqliteConnection,
+        at_ms: i64,
+        gap_ms: i64,
+    ) -> Result<i64, StoreError> {
         Ok(sqlx::query_scalar(
             "UPDATE meta SET last_sent_ms = max(?, last_sent_ms + ?) WHERE id = 1 RETURNING last_sent_ms",
         )
-        .bind(self.now_ms)
+        .bind(at_ms)
         .bind(gap_ms)
         .fetch_one(connection)
         .await?)

@@ -74,7 +74,7 @@ pub async fn send(
     let answers = !edit.row.approved && edit.row.approved_me;
     approve(&mut *connection, actor, &mut edit).await?;
     let gap_ms = if answers { AFTER_RESPONSE_MS } else { 1 };
-    let sent_ms = actor.stamp(&mut *connection, gap_ms).await?;
+    let sent_ms = actor.stamp_in(&mut *connection, &edit.row, gap_ms).await?;
     let to_self = edit.row.kind == NOTE_TO_SELF;
     let message = NewMessage {
         public_id: message_id(actor.now_ms),

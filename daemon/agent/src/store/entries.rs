@@ -11,7 +11,7 @@ use super::messages::cause;
 
 /// How far ahead of us an author's clock may be before his messages are put where they arrived (messages.md 5.4, with
 /// room for our own clock, which steps by some milliseconds: his order must survive that), ms.
-const AHEAD_MS: i64 = 10_000;
+pub const AHEAD_MS: i64 = 10_000;
 
 /// A message to be added.
 #[derive(Clone, Debug, Default)]

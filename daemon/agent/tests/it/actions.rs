@@ -550,3 +550,25 @@ async fn a_timer_is_set_and_told_where_it_may() {
     assert_eq!(rig.one::<String>(texts).await, "86400,3600");
     assert_eq!(set((0, 0)).await.unwrap(), (0, 0));
 }
+
+#[tokio::test]
+async fn an_answer_stands_behind_what_it_answers() {
+    let rig = rig().await;
+    // The other side's clock is ahead of ours: a little, and much.
+    let now = rig.context.now_ms();
+    rig.hear(&[say(2, now + 4_000, text("do you hear me"))])
+        .await;
+    rig.hear(&[say(3, now + 3_600_000, text("and do you"))])
+        .await;
+    for (peer, at_most) in [(2, 4_001), (3, 12_000)] {
+        let id = send_to(&rig, peer, draft("yes", &peer.to_string()))
+            .await
+            .unwrap();
+        let all = rig.messages(peer).await;
+        let last = all.last().unwrap();
+        assert_eq!(last.id, id);
+        let at = last.send_time.unwrap();
+        let ahead = at.seconds * 1000 + i64::from(at.nanos / 1_000_000) - now;
+        assert!((4_001..=at_most).contains(&ahead), "{peer}: {ahead}");
+    }
+}
