@@ -130,7 +130,7 @@ impl RunArgs {
     fn options(&self, locked_by_user: bool) -> anyhow::Result<Options> {
         let state_dir = match &self.state_dir {
             Some(dir) => std::path::absolute(dir)?,
-            None => platform::default_state_dir()
+            None => sessiond_config::state_dir()
                 .context("no home directory: say where to keep everything with --state-dir")?,
         };
         let mut network = NetworkConfig::load(&self.network)

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, TomlError, value};
 
 use crate::keys::{Key, Kind};
+use crate::places::config_dir;
 
 /// Names another file; empty means none at all.
 const FILE_VARIABLE: &str = "SESSIOND_CONFIG";
@@ -67,25 +68,13 @@ pub enum ConfigError {
     NoPlace,
 }
 
-/// `variable/`, else `below_home` in the home directory, as the XDG base directory specification has it: relative values
-/// count as none.
-#[must_use]
-pub fn xdg_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))
-}
-
 /// Where the file is, or would be: `SESSIOND_CONFIG`, else `$XDG_CONFIG_HOME/sessiond/config.toml`, else
 /// `~/.config/sessiond/config.toml`. `None` when there is no place for it.
 #[must_use]
 pub fn path() -> Option<PathBuf> {
     match env::var_os(FILE_VARIABLE) {
         Some(named) => Some(PathBuf::from(named)).filter(|path| !path.as_os_str().is_empty()),
-        None => xdg_dir("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("sessiond/config.toml")),
+        None => config_dir().map(|dir| dir.join("config.toml")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The configuration file that sessiond and sessionctl share: `$XDG_CONFIG_HOME/sessiond/config.toml`.
+//! The configuration file that sessiond and sessionctl share, `$XDG_CONFIG_HOME/sessiond/config.toml`, and where the
+//! agent keeps everything without it.
 //!
 //! What is said on the command line beats the environment, which beats this file, which beats what is built in. Other
 //! frontends do not read it: they find the socket by `SESSIOND_SOCKET` or at its usual place.
@@ -8,6 +9,8 @@
 
 mod file;
 mod keys;
+mod places;
 
-pub use file::{Config, ConfigError, path, xdg_dir};
+pub use file::{Config, ConfigError, path};
 pub use keys::{KEYS, Key, Kind, User};
+pub use places::state_dir;

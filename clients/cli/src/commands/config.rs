@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 use sessiond_client::socket;
-use sessiond_config::{Config, KEYS, Key, xdg_dir};
+use sessiond_config::{Config, KEYS, Key, state_dir};
 
 use crate::{
     context::Context,
@@ -135,11 +135,6 @@ fn default(key: &Key) -> String {
         _ => None,
     };
     place.map_or_else(|| key.default.to_owned(), |path| path.display().to_string())
-}
-
-/// Where the agent keeps everything unless it is told otherwise.
-pub fn state_dir() -> Option<PathBuf> {
-    xdg_dir("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("sessiond"))
 }
 
 fn keys(context: &mut Context) -> Result<(), Failure> {

@@ -18,9 +18,8 @@ use sessiond_client::{
         GetNetworkStatusRequest, GetNetworkStatusResponse, HealthCheck, HealthState,
     },
 };
-use sessiond_config::Key;
+use sessiond_config::{Key, state_dir};
 
-use super::config::state_dir;
 use crate::{
     context::Context,
     failure::{FAILED, Failure, LOCKED, WRONG_USAGE},

@@ -1,8 +1,7 @@
-//! Linux: XDG base directories, core dumps, how long the machine slept, changes of the network.
+//! Linux: core dumps, how long the machine slept, changes of the network.
 
 mod netlink;
 
-use std::env;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,18 +45,6 @@ pub fn figures() -> Option<Figures> {
         open_files: u64::try_from(open_files).ok()?.saturating_sub(1),
         threads: field("Threads:")?,
     })
-}
-
-/// `$XDG_STATE_HOME/sessiond`, else `~/.local/state/sessiond`. `None` without a home directory.
-pub fn default_state_dir() -> Option<PathBuf> {
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|base| base.join("sessiond"))
 }
 
 /// The program that runs here, also after its file was replaced or removed.

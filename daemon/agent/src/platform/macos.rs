@@ -38,14 +38,6 @@ impl NetworkChanges {
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// `~/Library/Application Support/sessiond`. `None` without a home directory.
-pub fn default_state_dir() -> Option<PathBuf> {
-    env::var_os("HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .map(|home| home.join("Library/Application Support/sessiond"))
-}
-
 /// The program that runs here.
 pub fn own_program() -> io::Result<PathBuf> {
     env::current_exe()

@@ -11,13 +11,9 @@ mod linux;
 mod macos;
 
 #[cfg(target_os = "linux")]
-pub use linux::{
-    Alarm, NetworkChanges, default_state_dir, figures, forbid_dumps, own_program, suspended,
-};
+pub use linux::{Alarm, NetworkChanges, figures, forbid_dumps, own_program, suspended};
 #[cfg(target_os = "macos")]
-pub use macos::{
-    Alarm, NetworkChanges, default_state_dir, figures, forbid_dumps, own_program, suspended,
-};
+pub use macos::{Alarm, NetworkChanges, figures, forbid_dumps, own_program, suspended};
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -17,8 +17,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use crate::platform;
-
 /// What can be done with the service.
 #[derive(Subcommand)]
 pub enum ServiceCommand {
@@ -103,7 +101,7 @@ impl Subject {
                 run.splice(0..0, ["--state-dir".into(), dir.clone().into()]);
                 dir
             }
-            None => platform::default_state_dir()
+            None => sessiond_config::state_dir()
                 .context("no home directory: say where to keep everything with --state-dir")?,
         };
         Ok(Self {
