@@ -146,7 +146,7 @@ fn option(key: &Key) -> String {
 }
 
 /// The value of an option among `args`.
-fn given(args: &[OsString], option: &str) -> Option<OsString> {
+pub fn given(args: &[OsString], option: &str) -> Option<OsString> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let Some(rest) = arg.as_bytes().strip_prefix(option.as_bytes()) else {

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::Subject;
 use super::plan::{Plan, Step};
+use super::{Subject, User};
 
 const PLIST: &str = include_str!("../../../../systemd/org.sessiond.sessiond.plist");
 const LABEL: &str = "org.sessiond.sessiond";
@@ -14,18 +14,17 @@ const LABEL: &str = "org.sessiond.sessiond";
 const ARGUMENTS: &str = "\t\t<string>/usr/local/bin/sessiond</string>\n\t\t<string>run</string>\n";
 
 /// Files of an installed service.
-pub(super) fn files(subject: &Subject) -> Vec<PathBuf> {
+pub(super) fn files(user: &User) -> Vec<PathBuf> {
     vec![
-        subject
-            .home
+        user.home
             .join(format!("Library/LaunchAgents/{LABEL}.plist")),
     ]
 }
 
 /// What installing takes.
 pub(super) fn install(subject: &Subject) -> anyhow::Result<Plan> {
-    let mut arguments = vec![subject.program.as_os_str(), "run".as_ref()];
-    arguments.extend(subject.run.iter().map(|word| word.as_os_str()));
+    let mut arguments = vec![subject.program.as_os_str()];
+    arguments.extend(subject.arguments());
     let mut lines = String::new();
     for argument in arguments {
         let text = argument
@@ -39,7 +38,7 @@ pub(super) fn install(subject: &Subject) -> anyhow::Result<Plan> {
     );
     let text = PLIST.replacen(ARGUMENTS, &lines, 1);
     let mut steps = vec![Step::PrivateDir(subject.state_dir.clone())];
-    for file in files(subject) {
+    for file in files(&subject.user) {
         steps.push(Step::Try(words(&["bootout", &target()])));
         steps.push(Step::Write(file.clone(), text.clone()));
         steps.push(Step::Run(words(&[
@@ -52,9 +51,9 @@ pub(super) fn install(subject: &Subject) -> anyhow::Result<Plan> {
 }
 
 /// What removing takes.
-pub(super) fn uninstall(subject: &Subject) -> Plan {
+pub(super) fn uninstall(user: &User) -> Plan {
     let mut steps = vec![Step::Try(words(&["bootout", &target()]))];
-    steps.extend(files(subject).into_iter().map(Step::Remove));
+    steps.extend(files(user).into_iter().map(Step::Remove));
     Plan(steps)
 }
 
@@ -110,15 +109,19 @@ mod tests {
     #[test]
     fn the_property_list_names_this_program() {
         let subject = Subject {
+            user: User {
+                home: "/Users/a & b".into(),
+                config_home: "/c".into(),
+            },
             program: "/Users/a & b/sessiond".into(),
-            home: "/Users/a & b".into(),
-            config_home: "/c".into(),
             state_dir: "/s".into(),
+            socket: None,
             run: vec!["--vault".into(), "passphrase".into()],
         };
         let shown = install(&subject).unwrap().to_string();
         assert!(shown.contains(
             "<array>\n\t\t<string>/Users/a &amp; b/sessiond</string>\n\t\t<string>run</string>\n\t\t\
+             <string>--state-dir</string>\n\t\t<string>/s</string>\n\t\t\
              <string>--vault</string>\n\t\t<string>passphrase</string>\n\t</array>"
         ));
         assert!(shown.contains("launchctl bootstrap gui/"));
