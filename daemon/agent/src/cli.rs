@@ -196,7 +196,7 @@ async fn start(args: &RunArgs, locked_by_user: bool) -> anyhow::Result<Arc<Agent
     loop {
         let options = args.options(locked_by_user)?;
         let dir = options.state_dir.clone();
-        let error = match Agent::start(options).await {
+        let error = match supervisor::bear_with(Agent::start(options)).await {
             Ok(agent) => return Ok(agent),
             Err(error) => error,
         };
@@ -210,7 +210,7 @@ async fn start(args: &RunArgs, locked_by_user: bool) -> anyhow::Result<Arc<Agent
             supervisor::waits(&format!("{}: the start waits", trouble.reason()));
             told = Some(trouble);
         }
-        tokio::time::sleep(space::LOOK).await;
+        supervisor::bear_with(tokio::time::sleep(space::LOOK)).await;
     }
 }
 

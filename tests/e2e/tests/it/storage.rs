@@ -1,13 +1,14 @@
 //! A full disk and a read-only directory are states: told with a reason, without loss, and over by themselves.
 
 use sessiond_client::{new_client_token, v1};
+use tokio::net::UnixDatagram;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use v1::{DaemonState, DatabaseCheck};
 
 use crate::harness::{
-    Agent, Disk, DiskKind, Localnet, assert_refused, bodies, ctl, run, send_request, until,
+    Agent, Disk, DiskKind, LONG, Localnet, assert_refused, bodies, ctl, run, send_request, until,
 };
 
 /// Messages that do not fit into what a write-ahead log has left.
@@ -31,6 +32,21 @@ async fn serving(agent: &Agent) -> ServingStatus {
     };
     let answer = HealthClient::new(channel).check(request).await.unwrap();
     answer.into_inner().status()
+}
+
+/// Waits until a service manager is told this line; gives what was told with it.
+async fn told(manager: &UnixDatagram, line: &str) -> String {
+    let mut bytes = [0; 4096];
+    let looked = async {
+        loop {
+            let length = manager.recv(&mut bytes).await.unwrap();
+            let said = String::from_utf8_lossy(&bytes[..length]);
+            if said.lines().any(|said| said == line) {
+                return said.into_owned();
+            }
+        }
+    };
+    tokio::time::timeout(LONG, looked).await.expect(line)
 }
 
 /// Sends until it is refused; gives the error, and what was accepted.
@@ -169,14 +185,23 @@ async fn a_read_only_directory_is_told_and_is_over_by_itself() {
     // From the start.
     a.stop().await;
     disk.read_only(true);
+    let manager = net.room.path().join("manager");
+    a.tells(&manager);
+    let manager = UnixDatagram::bind(manager).unwrap();
     a.begin();
     until("it says why it waits", async || {
         let log = std::fs::read_to_string(a.log()).unwrap();
         log.contains("the start waits").then_some(())
     })
     .await;
+    // A service manager would end it after its time for a start, which is asked for anew again and again.
+    for round in 0..3 {
+        let said = told(&manager, "EXTEND_TIMEOUT_USEC=60000000").await;
+        assert!(said.contains("WATCHDOG=1"), "round {round}: {said}");
+    }
     disk.read_only(false);
     a.until_up().await;
+    told(&manager, "READY=1").await;
     a.until_ready().await;
     assert_eq!(a.messages(&b_id).await.len(), 3);
 }

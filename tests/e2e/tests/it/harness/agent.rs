@@ -30,6 +30,8 @@ pub struct Agent {
     clock: Option<(i64, PathBuf)>,
     /// Address of its session bus, if any.
     bus: Option<String>,
+    /// Socket of its service manager, if any.
+    manager: Option<PathBuf>,
     process: Option<Process>,
     client: Option<Client>,
 }
@@ -48,6 +50,7 @@ impl Agent {
             credentials: None,
             clock: None,
             bus: None,
+            manager: None,
             process: None,
             client: None,
         };
@@ -137,6 +140,11 @@ impl Agent {
         self.bus = Some(address.to_owned());
     }
 
+    /// Tells this socket how it stands, as a service manager's, from its next start on.
+    pub fn tells(&mut self, manager: &Path) {
+        self.manager = Some(manager.to_owned());
+    }
+
     /// What starts it.
     pub fn command(&self) -> Command {
         let mut command = match &self.namespace {
@@ -162,6 +170,9 @@ impl Agent {
         }
         if let Some(dir) = &self.credentials {
             command.env("CREDENTIALS_DIRECTORY", dir);
+        }
+        if let Some(socket) = &self.manager {
+            command.env("NOTIFY_SOCKET", socket);
         }
         if let Some((seconds, library)) = &self.clock {
             command.env("LD_PRELOAD", library);
