@@ -6,6 +6,7 @@ use std::process;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand};
 use session_network::{NetworkConfig, Proxy};
 use zeroize::Zeroizing;
@@ -84,6 +85,7 @@ pub struct RunArgs {
         long,
         env = "SESSIOND_PROXY_LOGIN_FILE",
         value_name = "PATH",
+        value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from),
         requires = "proxy"
     )]
     pub proxy_login_file: Option<PathBuf>,
@@ -113,13 +115,14 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    fn proxy(&self) -> anyhow::Result<Option<Proxy>> {
+    pub(crate) fn proxy(&self) -> anyhow::Result<Option<Proxy>> {
         // An empty variable is how one says "none" in a service file.
         let Some(url) = self.proxy.as_deref().filter(|url| !url.is_empty()) else {
             return Ok(None);
         };
         let proxy = Proxy::from_url(url).context("--proxy")?;
-        let Some(path) = &self.proxy_login_file else {
+        let file = self.proxy_login_file.as_ref();
+        let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(Some(proxy));
         };
         let named = || format!("proxy login file {}", path.display());

@@ -55,7 +55,7 @@ pub fn reread() -> Result<Option<Reread>, RereadError> {
     let Some(at_start) = TAKEN.get() else {
         return Ok(None);
     };
-    let args: Vec<OsString> = env::args_os().collect();
+    let args = own_arguments();
     let now = taken(&args, |name| env::var_os(name), &Config::load()?);
     let Command::Run(run) = Cli::try_parse_from(with(args, &now))?.command else {
         return Ok(None);
@@ -82,7 +82,7 @@ fn differ(before: &[Taken], now: &[Taken]) -> Vec<&'static str> {
 /// This process's command line. Ends the process when it or the configuration file is wrong.
 #[must_use]
 pub fn parse() -> Cli {
-    let args: Vec<OsString> = env::args_os().collect();
+    let args = own_arguments();
     match Config::load() {
         Ok(config) => {
             let taken = taken(&args, |name| env::var_os(name), &config);
@@ -99,13 +99,17 @@ pub fn parse() -> Cli {
     }
 }
 
+fn own_arguments() -> Vec<OsString> {
+    without_login_of_another(env::args_os().collect(), |name| env::var_os(name))
+}
+
 /// The file's values for `run`, each unless its option or its variable is given.
 fn taken(
     args: &[OsString],
     variable: impl Fn(&str) -> Option<OsString>,
     config: &Config,
 ) -> Vec<Taken> {
-    if args.get(1).is_none_or(|command| command != "run") {
+    if !runs(args) {
         return Vec::new();
     }
     let said = |key: &Key| given(args, &option(key)).or_else(|| variable(key.variable));
@@ -113,6 +117,7 @@ fn taken(
         let said = Key::named(name).and_then(said);
         said.is_some_and(|value| value != in_file)
     };
+    let in_file = |name: &str| Key::named(name).and_then(|key| config.get(key));
     let mut taken = Vec::new();
     for key in KEYS.iter().filter(|key| key.user != User::Ctl) {
         let Some(value) = config.get(key).filter(|_| said(key).is_none()) else {
@@ -121,6 +126,10 @@ fn taken(
         let beaten = match key.name {
             // One said another vault: the file's passphrase is for the file's own.
             "passphrase_file" => said_otherwise("vault", "passphrase"),
+            // One said another proxy: the file's login is for the file's own, and nobody else's.
+            "proxy_login_file" => {
+                in_file("proxy").is_some_and(|proxy| said_otherwise("proxy", &proxy))
+            }
             // One said how much is logged: that beats how the file has it in detail.
             "log_filter" => said_otherwise("log_level", ""),
             _ => false,
@@ -130,6 +139,31 @@ fn taken(
         }
     }
     taken
+}
+
+fn runs(args: &[OsString]) -> bool {
+    args.get(1).is_some_and(|command| command == "run")
+}
+
+/// The login that the environment names is for the environment's proxy: whoever says another one on the command line has
+/// none for it. An empty option beats the variable.
+fn without_login_of_another(
+    mut args: Vec<OsString>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Vec<OsString> {
+    let names = ["proxy", "proxy_login_file"].map(Key::named);
+    let [Some(proxy), Some(login)] = names else {
+        return args;
+    };
+    if runs(&args)
+        && let Some(said) = given(&args, &option(proxy))
+        && variable(proxy.variable).is_some_and(|value| value != said)
+        && variable(login.variable).is_some()
+        && given(&args, &option(login)).is_none()
+    {
+        args.push(format!("{}=", option(login)).into());
+    }
+    args
 }
 
 /// Adds the file's values as options.
@@ -165,7 +199,7 @@ pub fn given(args: &[OsString], option: &str) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use clap::{CommandFactory as _, ValueEnum as _};
     use sessiond_config::Kind;
@@ -227,6 +261,42 @@ mod tests {
         );
         let args = run(&["--vault", "passphrase"], &[], file);
         assert_eq!(args.passphrase_file.as_deref(), Some(Path::new("/p")));
+    }
+
+    #[test]
+    fn a_proxys_login_goes_to_that_proxy_alone() {
+        let file = "proxy = 'socks5h://mine'\nproxy_login_file = '/login'";
+        let login = Some(PathBuf::from("/login"));
+        assert_eq!(run(&[], &[], file).proxy_login_file, login);
+        let same = ["--proxy", "socks5h://mine"];
+        assert_eq!(run(&same, &[], file).proxy_login_file, login);
+        let other = ["--proxy=socks5h://other"];
+        assert_eq!(run(&other, &[], file).proxy_login_file, None);
+        let args = run(&[], &[("SESSIOND_PROXY", "socks5h://other")], file);
+        assert_eq!(args.proxy_login_file, None);
+        let both = ["--proxy=socks5h://other", "--proxy-login-file=/other"];
+        let found = run(&both, &[], file).proxy_login_file;
+        assert_eq!(found, Some("/other".into()));
+
+        // The same within the environment.
+        let cut = |args: &[&str], proxy: &str| {
+            let args = args.iter().map(OsString::from).collect();
+            let variable = |name: &str| match name {
+                "SESSIOND_PROXY" => Some(OsString::from(proxy)),
+                _ => Some("/login".into()),
+            };
+            let args = without_login_of_another(args, variable);
+            given(&args, "--proxy-login-file")
+        };
+        let args = ["sessiond", "run", "--proxy", "socks5h://mine"];
+        assert_eq!(cut(&args, "socks5h://mine"), None);
+        assert_eq!(cut(&args[..2], "socks5h://mine"), None);
+        assert_eq!(cut(&args, "socks5h://other"), Some("".into()));
+        let named = [&args[..], &["--proxy-login-file=/l"]].concat();
+        assert_eq!(cut(&named, "socks5h://other"), Some("/l".into()));
+        // An empty one is none, whatever the environment says.
+        let none = run(&["--proxy=socks5h://other", "--proxy-login-file="], &[], "");
+        assert!(none.proxy().unwrap().is_some());
     }
 
     #[test]

@@ -67,6 +67,10 @@ pub fn config(context: &mut Context, command: Option<ConfigCommand>) -> Result<(
             if beaten {
                 context.progress(&format!("{} is set, and beats the file.", key.variable));
             }
+            let login = Key::named("proxy_login_file");
+            if key.name == "proxy" && login.is_some_and(|login| has(context, login)) {
+                context.progress("The login in proxy_login_file goes to this proxy now.");
+            }
             Ok(())
         }
         ConfigCommand::Unset { key } => {
@@ -86,6 +90,10 @@ pub fn config(context: &mut Context, command: Option<ConfigCommand>) -> Result<(
             Ok(())
         }
     }
+}
+
+fn has(context: &mut Context, key: &Key) -> bool {
+    context.config().is_ok_and(|file| file.get(key).is_some())
 }
 
 fn show(context: &mut Context) -> Result<(), Failure> {
