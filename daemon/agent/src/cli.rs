@@ -286,8 +286,13 @@ async fn serve(
     served
 }
 
-/// Takes from the configuration file what can change while the agent runs, and says what cannot.
+/// Opens the log anew if it was moved away, takes from the configuration file what can change while the agent runs, and
+/// says what cannot.
 async fn reload() {
+    // First, and whatever the file says: what is said about it belongs into the new log.
+    if let Some(log) = Log::get() {
+        log.reopen();
+    }
     // Files may be slow.
     let reread = tokio::task::spawn_blocking(configured::reread).await;
     let Reread { log, waiting } = match reread {
@@ -299,10 +304,7 @@ async fn reload() {
             return;
         }
     };
-    let changed = Log::get().is_some_and(|current| {
-        current.reopen();
-        current.set(&log)
-    });
+    let changed = Log::get().is_some_and(|current| current.set(&log));
     for key in &waiting {
         tracing::warn!(
             key,
