@@ -29,7 +29,8 @@ pub struct SendArgs {
     /// Whole ID of the message that this one answers
     #[arg(long, value_name = "MESSAGE-ID")]
     pub reply_to: Option<String>,
-    /// It disappears so long after sending, as 12h or 168h, or after reading, as 1h-after-read
+    /// It disappears so long after sending, as 12h or 168h, or after reading, as 1h-after-read; off: it stays, whatever
+    /// the conversation is set to
     #[arg(long, value_name = "TIMER", value_parser = timer)]
     pub expire: Option<Timer>,
     /// Repeating a send with the same token and content sends nothing twice [default: random]
@@ -93,7 +94,7 @@ pub async fn send(context: &mut Context, args: SendArgs) -> Result<(), Failure> 
             ..Default::default()
         }),
         client_token,
-        disappearing: args.expire.and_then(Timer::setting),
+        disappearing: args.expire.map(Timer::of_message),
         ..SendMessageRequest::default()
     };
     deliver(context, &client, request, args.wait, args.timeout).await

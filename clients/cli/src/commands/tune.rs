@@ -81,7 +81,13 @@ pub enum Timer {
 }
 
 impl Timer {
-    /// As the API has it; off is nothing.
+    /// As the API has it for one message, where nothing means what the conversation says and off is a setting without a
+    /// mode.
+    pub fn of_message(self) -> DisappearingSetting {
+        self.setting().unwrap_or_default()
+    }
+
+    /// As the API has it for a conversation; off is nothing.
     pub fn setting(self) -> Option<DisappearingSetting> {
         let (mode, timer) = match self {
             Self::Off => return None,

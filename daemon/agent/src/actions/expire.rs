@@ -19,10 +19,13 @@ const AFTER_SEND_S: [i64; 4] = [43_200, 86_400, 604_800, 1_209_600];
 /// Those offered after reading as well.
 const ALSO_AFTER_READ_S: [i64; 2] = [300, 3_600];
 
-/// Whether a setting, type and seconds, is one that official clients offer. Off is `(0, 0)`.
+/// What does not disappear.
+pub(super) const OFF: (i64, i64) = (0, 0);
+
+/// Whether a setting, type and seconds, is one that official clients offer.
 pub fn is_offered((mode, seconds): (i64, i64)) -> bool {
     let short = mode == AFTER_READ && ALSO_AFTER_READ_S.contains(&seconds);
-    (mode, seconds) == (0, 0) || (mode != 0 && (short || AFTER_SEND_S.contains(&seconds)))
+    (mode, seconds) == OFF || (mode != 0 && (short || AFTER_SEND_S.contains(&seconds)))
 }
 
 /// Refuses a setting where it cannot be.

@@ -8,6 +8,7 @@ use session_protocol::{AccountId, Identifier, blake2b};
 use sqlx::SqliteConnection;
 
 use super::approve::approve;
+use super::expire::{self, OFF};
 use super::{ActionError, Actor, Of, head};
 use crate::random::message_id;
 use crate::store::conversations::{self, ConversationRow, Edit, NOTE_TO_SELF};
@@ -67,8 +68,9 @@ pub async fn send(
         None => None,
     };
     // Writing accepts the other side, shows the conversation again and reads what was there (messages.md 6.2).
-    if let Some(expiry) = draft.expiry {
-        super::expire::check(&row, expiry)?;
+    // A message that stays can be sent to anybody.
+    if let Some(expiry) = draft.expiry.filter(|&expiry| expiry != OFF) {
+        expire::check(&row, expiry)?;
     }
     let mut edit = Edit::new(row);
     let answers = !edit.row.approved && edit.row.approved_me;

@@ -522,6 +522,15 @@ async fn a_timer_is_set_and_told_where_it_may() {
     };
     let refused = set((1, 300)).await;
     assert!(matches!(refused, Err(ActionError::NotPossible(_))));
+    let timed = |expiry| Draft {
+        expiry: Some(expiry),
+        ..draft("to a stranger", "t0")
+    };
+    let refused = send_to(&rig, 3, timed((1, 300))).await;
+    assert!(matches!(refused, Err(ActionError::NotPossible(_))));
+    // Saying that it stays is no timer.
+    send_to(&rig, 3, timed((0, 0))).await.unwrap();
+    clear_outbox(&rig).await;
     rig.hear(&[say(1, now + 1, text("hello")).copied_to(2)])
         .await;
     let update = "EXPIRATION_TIMER_UPDATE to 2";
@@ -547,7 +556,7 @@ async fn a_timer_is_set_and_told_where_it_may() {
     send_to(&rig, 2, own).await.unwrap();
     let texts =
         "SELECT group_concat(expiry_timer_s) FROM message WHERE send_state = 2 AND kind = 'TEXT'";
-    assert_eq!(rig.one::<String>(texts).await, "86400,3600");
+    assert_eq!(rig.one::<String>(texts).await, "0,86400,3600");
     assert_eq!(set((0, 0)).await.unwrap(), (0, 0));
 }
 

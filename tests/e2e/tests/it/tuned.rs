@@ -92,6 +92,11 @@ async fn a_timer_is_each_sides_own_and_told_to_the_other() {
     let arrived = last(&b, &a_id, "in passing").await;
     assert_eq!(seconds(arrived.disappearing), 300);
     assert!(arrived.expire_time.is_none(), "it waits for reading");
+    // One message of it that stays.
+    json(&a, &["send", &b_id, "to stay", "--expire", "off"]).await;
+    for (agent, with) in [(&a, &b_id), (&b, &a_id), (&tablet, &b_id)] {
+        assert_eq!(last(agent, with, "to stay").await.disappearing, None);
+    }
     b.send_stored(&a_id, "for good").await;
     let for_good = last(&a, &b_id, "for good").await;
     assert_eq!(seconds(for_good.disappearing), 0);
