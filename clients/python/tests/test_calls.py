@@ -8,7 +8,7 @@ import grpc
 import pytest
 from agents import Agent
 from conftest import Person
-from sessiond.v1 import call_pb2, daemon_pb2, message_pb2
+from sessiond.v1 import account_pb2, call_pb2, daemon_pb2, message_pb2
 from sessiond_client import Client, Deadlines, NoAgent, Refused, new_client_token
 
 
@@ -95,6 +95,39 @@ async def test_the_network_and_two_hundred_messages_at_once(alice: Person) -> No
     accepted = await asyncio.gather(*(alice.client.send(alice.id, f"n{n}") for n in range(200)))
     assert len({m.id for m in accepted}) == 200
     assert len([m async for m in alice.client.messages(account_id=alice.id)]) == 200
+
+
+async def test_calls_that_wait_for_the_network_or_a_vault_have_time_for_it(tmp_path: Path) -> None:
+    """Against a stand-in that answers everything with nothing and notes how long it may take."""
+    left: dict[str, float] = {}
+
+    class Notes(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+        def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+            async def answer(_: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+                left[details.method.rsplit("/", 1)[-1]] = context.time_remaining()
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Notes(),))
+    server.add_insecure_port(f"unix:{tmp_path}/s")
+    await server.start()
+    async with await Client.connect(tmp_path / "s") as client:
+        await client.create_account("Alice")
+        await client.restore_account("words")
+        await client.sync()
+        await client.send_call_signal("05", call_pb2.CallSignal())
+        await client.call("AccountService/Unlock", account_pb2.UnlockRequest(), account_pb2.UnlockResponse)
+        await client.info()
+        assert 0 < left["GetInfo"] < Deadlines().call + 1
+        await client.call("DaemonService/GetInfo", daemon_pb2.GetInfoRequest(), daemon_pb2.GetInfoResponse, timeout=7)
+    await server.stop(None)
+    # gRPC rounds up a little.
+    assert left.pop("GetInfo") < 8
+    assert set(left) == {"CreateAccount", "RestoreAccount", "Sync", "SendCallSignal", "Unlock"}
+    # A keyring may ask for a password, for up to 80 s.
+    assert all(80 < seconds < Deadlines().network + 1 for seconds in left.values()), left
 
 
 async def test_an_agent_that_is_not_there_or_does_not_answer_is_told_apart(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sessiond.v1.message_pb2
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from sessiond_client import Backoff, ConnectionLost, NoAgent, NoAnswer, Refused, SessiondError, socket_path
+from sessiond_client._client import _SLOW
 from sessiond_client._errors import from_rpc_error
 
 PACKAGE = Path(__file__).parents[1]
@@ -29,6 +30,12 @@ def test_where_the_socket_is(tmp_path: Path) -> None:
     own.chmod(stat.S_IRWXU | stat.S_IWGRP)
     with pytest.raises(NoAgent, match="NO_RUNTIME_DIR"):
         socket_path(environ={}, run_user=tmp_path)
+
+
+def test_the_same_calls_are_slow_as_for_the_rust_client() -> None:
+    rust = (PACKAGE.parent / "rust" / "src" / "client.rs").read_text()
+    slow = re.findall(r"(\w+)Request => \w+Response, network;", rust)
+    assert sorted(slow) == sorted(method.split("/")[1] for method in _SLOW)
 
 
 def test_pauses_double_up_to_the_longest() -> None:

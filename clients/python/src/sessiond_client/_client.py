@@ -48,6 +48,19 @@ _OPTIONS: list[tuple[str, str | int]] = [
 
 _PAGE = 200
 
+# Calls that wait for the network or for a vault.
+_SLOW = {
+    "NetworkService/Sync",
+    "CallService/SendCallSignal",
+    "AccountService/CreateAccount",
+    "AccountService/RestoreAccount",
+    "AccountService/DeleteAccount",
+    "AccountService/Lock",
+    "AccountService/Unlock",
+    "AccountService/GetVault",
+    "AccountService/MoveVault",
+}
+
 Answer = TypeVar("Answer", bound=Proto)
 
 
@@ -60,7 +73,8 @@ class Deadlines:
     call: float = 20.0
     """A call, and the start of a stream. The agent answers from its own disk."""
     network: float = 90.0
-    """A call that waits for the network (``sync``, ``send_call_signal``)."""
+    """A call that waits for the network (``sync``, ``send_call_signal``) or for a vault, which may ask the user for a
+    password (``create_account``, ``restore_account``)."""
 
 
 def new_client_token() -> str:
@@ -118,14 +132,16 @@ class Client:
         self, method: str, request: Proto, answer: type[Answer], *, timeout: float | None = None
     ) -> Answer:
         """Any call that is not a stream, by its name in the schema: ``await client.call("MessageService/GetMessage",
-        message_pb2.GetMessageRequest(message_id=id), message_pb2.GetMessageResponse)``."""
+        message_pb2.GetMessageRequest(message_id=id), message_pb2.GetMessageResponse)``. Without ``timeout`` it ends by the
+        deadline of its kind."""
+        usual = self.deadlines.network if method in _SLOW else self.deadlines.call
         call = self._channel.unary_unary(
             f"/sessiond.v1.{method}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=answer.FromString,
         )
         try:
-            return cast(Answer, await call(request, timeout=timeout or self.deadlines.call))
+            return cast(Answer, await call(request, timeout=usual if timeout is None else timeout))
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
 
@@ -164,7 +180,6 @@ class Client:
             "NetworkService/Sync",
             network_pb2.SyncRequest(account=account),
             network_pb2.SyncResponse,
-            timeout=self.deadlines.network,
         )
 
     # The account
@@ -299,7 +314,6 @@ class Client:
             "CallService/SendCallSignal",
             call_pb2.SendCallSignalRequest(account=account, account_id=account_id, signal=signal),
             call_pb2.SendCallSignalResponse,
-            timeout=self.deadlines.network,
         )
 
     async def messages(
