@@ -259,8 +259,7 @@ impl Account {
         Ok(outcome)
     }
 
-    /// As [`Account::act`], for what removes content: takes it out of the write-ahead log as well, now or as soon as no
-    /// reader holds that back.
+    /// As [`Account::act`], for what removes content, with [`Account::scrub`].
     pub async fn remove<T, F>(&self, action: F) -> Result<T, ActionError>
     where
         T: Send + 'static,
@@ -272,8 +271,13 @@ impl Account {
             + 'static,
     {
         let outcome = self.act(action).await?;
-        self.context.db.writer().scrub().await?;
+        self.scrub().await?;
         Ok(outcome)
+    }
+
+    /// Takes what was removed out of the write-ahead log as well, now or as soon as no reader holds that back.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        self.context.db.writer().scrub().await.map(drop)
     }
 
     /// Accepts a message. Returns after it is on disk. The same token gives the first outcome.

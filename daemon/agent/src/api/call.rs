@@ -5,11 +5,11 @@ use std::sync::Arc;
 use session_protocol::content::{Call, CallSignal, IceCandidate};
 use sessiond_proto::v1::call_service_server::CallService;
 use sessiond_proto::v1::{self, CallSignalKind};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::conversation::selector;
-use super::error::{from_action, from_network, invalid, status};
-use super::{Api, message};
+use super::error::{from_action, from_network, invalid};
+use super::{Api, detached, message};
 use crate::account::Account;
 use crate::actions::{call, tell};
 use crate::store::conversations::Selector;
@@ -25,15 +25,9 @@ impl CallService for Api {
         let account = self.account(&request.account).await?;
         let selector = selector!(request.selector, send_call_signal_request)?;
         let step = step(request.signal.unwrap_or_default())?;
-        // In a task of its own: a caller that hangs up cannot leave it half done.
-        match tokio::spawn(take(account, selector, step)).await {
-            Ok(outcome) => outcome.map(Response::new),
-            Err(_) => Err(status(
-                Code::Internal,
-                "CHANGE_BROKE_OFF",
-                "the step broke off; see the agent's log",
-            )),
-        }
+        detached(take(account, selector, step))
+            .await
+            .map(Response::new)
     }
 }
 
@@ -123,6 +117,8 @@ fn step(signal: v1::CallSignal) -> Result<Call, Status> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     const ID: &str = "6B86B273-ff34-4ce1-9d6b-804eff5a3f57";

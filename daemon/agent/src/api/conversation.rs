@@ -1,12 +1,14 @@
 //! ConversationService.
 
+use std::sync::Arc;
+
 use sessiond_proto::v1;
 use sessiond_proto::v1::conversation_service_server::ConversationService;
 use sqlx::Connection as _;
 use tonic::{Code, Request, Response, Status};
 
 use super::error::{from_action, from_store, invalid, status};
-use super::{Api, message, page};
+use super::{Api, detached, message, page};
 use crate::account::Account;
 use crate::actions::change::{self, Changes};
 use crate::actions::{approve, expire, read, tell, typing};
@@ -229,15 +231,20 @@ impl ConversationService for Api {
         let account = self.account(&request.account).await?;
         let selector = selector!(request.selector, decline_conversation_request)?;
         let block = request.block;
-        let seq = account
-            .remove(move |connection, actor| {
-                Box::pin(async move { approve::decline(connection, actor, &selector, block).await })
-            })
-            .await
-            .map_err(from_action)?;
-        Ok(Response::new(v1::DeclineConversationResponse {
-            cursor: account.cursor(seq).encode(),
-        }))
+        detached(async move {
+            let seq = account
+                .remove(move |connection, actor| {
+                    Box::pin(
+                        async move { approve::decline(connection, actor, &selector, block).await },
+                    )
+                })
+                .await
+                .map_err(from_action)?;
+            Ok(Response::new(v1::DeclineConversationResponse {
+                cursor: account.cursor(seq).encode(),
+            }))
+        })
+        .await
     }
 
     async fn set_conversation_blocked(
@@ -296,22 +303,7 @@ impl ConversationService for Api {
             ));
         }
         let selector = selector!(request.selector, clear_conversation_request)?;
-        let mut first = None;
-        loop {
-            let selector = selector.clone();
-            let (more, seq) = account
-                .remove(move |connection, actor| {
-                    Box::pin(async move { change::clear(connection, actor, &selector).await })
-                })
-                .await
-                .map_err(from_action)?;
-            let seq = *first.get_or_insert(seq);
-            if !more {
-                return Ok(Response::new(v1::ClearConversationResponse {
-                    cursor: account.cursor(seq).encode(),
-                }));
-            }
-        }
+        detached(clear(account, selector)).await.map(Response::new)
     }
 
     async fn set_typing(
@@ -374,6 +366,36 @@ pub(super) fn disappearing(setting: Option<v1::DisappearingSetting>) -> Result<(
             "12 h, 1 day, 1 or 2 weeks after sending or reading, or 5 min or 1 h after reading",
         ))
     }
+}
+
+/// Clears round by round, so that other changes come between. What is gone is taken out of the files once, also when a
+/// round was refused.
+async fn clear(
+    account: Arc<Account>,
+    selector: Selector,
+) -> Result<v1::ClearConversationResponse, Status> {
+    let mut first = None;
+    let cleared = loop {
+        let selector = selector.clone();
+        let round = account.act(move |connection, actor| {
+            Box::pin(async move { change::clear(connection, actor, &selector).await })
+        });
+        match round.await {
+            Ok((more, seq)) => {
+                let seq = *first.get_or_insert(seq);
+                if !more {
+                    break Ok(seq);
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    if first.is_some() {
+        account.scrub().await.map_err(from_store)?;
+    }
+    Ok(v1::ClearConversationResponse {
+        cursor: account.cursor(cleared.map_err(from_action)?).encode(),
+    })
 }
 
 /// A conversation as it is now, for an answer.

@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use tonic::{Code, Request, Response, Status};
 
 use super::error::{from_action, from_store, invalid, status};
-use super::{Api, conversation, page, search};
+use super::{Api, conversation, detached, page, search};
 use crate::actions::delete::{self, Scope};
 use crate::actions::send::Draft;
 use crate::actions::{extraction, outgoing, react};
@@ -279,17 +279,20 @@ impl MessageService for Api {
                 return Err(invalid("SCOPE_MISSING", "say where it is to be deleted"));
             }
         };
-        let seq = account
-            .remove(move |connection, actor| {
-                Box::pin(async move {
-                    delete::delete(connection, actor, &request.message_id, scope).await
+        detached(async move {
+            let seq = account
+                .remove(move |connection, actor| {
+                    Box::pin(async move {
+                        delete::delete(connection, actor, &request.message_id, scope).await
+                    })
                 })
-            })
-            .await
-            .map_err(from_action)?;
-        Ok(Response::new(v1::DeleteMessageResponse {
-            cursor: account.cursor(seq).encode(),
-        }))
+                .await
+                .map_err(from_action)?;
+            Ok(Response::new(v1::DeleteMessageResponse {
+                cursor: account.cursor(seq).encode(),
+            }))
+        })
+        .await
     }
 
     async fn set_reaction(

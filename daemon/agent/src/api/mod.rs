@@ -37,21 +37,14 @@ impl Api {
         Self { agent }
     }
 
-    /// Runs a change of the account as a whole in a task of its own: a caller that hangs up cannot leave it half done.
+    /// A change of the account as a whole, [`detached`].
     async fn detached<T, F>(&self, change: impl FnOnce(Arc<Agent>) -> F) -> Result<T, Status>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, AgentError>> + Send + 'static,
     {
         let change = change(Arc::clone(&self.agent));
-        match tokio::spawn(change).await {
-            Ok(outcome) => outcome.map_err(error::from_agent),
-            Err(_) => Err(error::status(
-                tonic::Code::Internal,
-                "CHANGE_BROKE_OFF",
-                "the change broke off; see the agent's log",
-            )),
-        }
+        detached(async move { change.await.map_err(error::from_agent) }).await
     }
 
     /// The account that a request names; empty means the only one.
@@ -76,4 +69,17 @@ impl Api {
             _ => self.account(named).await.map(drop),
         }
     }
+}
+
+/// Does a change of several steps in a task of its own: a caller that hangs up cannot leave it half done.
+async fn detached<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::spawn(change).await.unwrap_or_else(|_| {
+        Err(error::status(
+            tonic::Code::Internal,
+            "CHANGE_BROKE_OFF",
+            "the change broke off; see the agent's log",
+        ))
+    })
 }

@@ -1,7 +1,8 @@
 //! What the user sets for a conversation, between two real agents, and over a restart.
 
+use futures_util::future::join_all;
 use serde_json::Value;
-use sessiond_client::v1;
+use sessiond_client::{Update, v1};
 use v1::message::Content;
 
 use crate::harness::{Agent, Localnet, ctl, run, until};
@@ -182,4 +183,44 @@ async fn settings_of_a_conversation_stay_here_and_outlive_a_restart() {
     assert_eq!(back.len(), 1);
     assert_eq!(back[0]["unreadCount"], 1);
     assert!(!conversation(&a, &b_id).await.unwrap().hidden);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clearing_goes_on_when_its_caller_hangs_up() {
+    const NOTES: usize = 1_000;
+    let net = Localnet::start().await;
+    let (a, a_id) = Agent::with_account(&net, "Alice").await;
+    let notes = (0..NOTES).map(|n| {
+        let (a, a_id) = (&a, &a_id);
+        async move { a.send(a_id, &format!("note {n}")).await }
+    });
+    join_all(notes).await;
+    until("all notes are stored", async || {
+        let waiting = a.network_status().await.outbox_count;
+        (waiting == 0).then_some(())
+    })
+    .await;
+
+    let mut events = a.client().events(v1::SubscribeRequest::default());
+    assert!(matches!(events.next().await, Some(Ok(Update::Ready(_)))));
+    let client = a.client().clone();
+    let request = v1::ClearConversationRequest {
+        account: a_id.clone(),
+        selector: Some(v1::clear_conversation_request::Selector::AccountId(
+            a_id.clone(),
+        )),
+    };
+    let call = tokio::spawn(async move { client.clear_conversation(request).await });
+    // It has begun: now the caller goes.
+    while let Some(update) = events.next().await {
+        if matches!(update, Ok(Update::Event(event)) if event.kind() == v1::EventKind::MessageRemoved)
+        {
+            break;
+        }
+    }
+    call.abort();
+    until("the conversation is empty", async || {
+        a.messages(&a_id).await.is_empty().then_some(())
+    })
+    .await;
 }
