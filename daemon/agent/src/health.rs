@@ -4,12 +4,11 @@
 //! and since when, so that a monitor can wait as long as it likes before it wakes somebody. Facts: `users.md`, a daemon
 //! that runs and receives nothing shows no error anywhere.
 
-use std::path::Path;
-
 use crate::account::Account;
 use crate::agent::{Agent, State};
 use crate::store::health::{Check as Found, Condition, Trouble};
-use crate::store::{StoreError, outbox};
+use crate::store::{StoreError, outbox, space};
+use crate::sync::Context;
 
 /// Polls come every few seconds; after this something is wrong, ms.
 const POLL_LATE_MS: i64 = 5 * 60_000;
@@ -19,6 +18,13 @@ const OUTBOX_LATE_MS: i64 = 5 * 60_000;
 const DISK_LOW: u64 = 256 * 1024 * 1024;
 /// With less it must be expected at any moment, bytes.
 const DISK_FULL: u64 = 16 * 1024 * 1024;
+
+/// Nothing is received or sent while the account is locked.
+const LOCKED: &str = "LOCKED";
+/// Nothing can be received or sent yet.
+const NO_ACCOUNT: &str = "NO_ACCOUNT";
+/// The database did not say.
+const NOT_READ: &str = "DATABASE_NOT_READ";
 
 /// How a check went, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,12 +42,12 @@ pub enum Level {
 pub enum Subject {
     /// The agent's tasks turn their loops.
     Tasks,
-    /// There is an account and the vault has given its keys.
-    Vault,
     /// There is room where the agent keeps its state.
     Disk,
     /// The state can be written, and the database is sound as far as is known.
     Storage,
+    /// There is an account and the vault has given its keys.
+    Vault,
     /// The own swarm is polled.
     Receiving,
     /// What was accepted leaves.
@@ -49,12 +55,12 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// All of them.
+    /// All of them, in the order in which they are told.
     pub const ALL: [Self; 6] = [
         Self::Tasks,
-        Self::Vault,
         Self::Disk,
         Self::Storage,
+        Self::Vault,
         Self::Receiving,
         Self::Sending,
     ];
@@ -147,33 +153,33 @@ impl Health {
 }
 
 /// Looks at everything.
-pub async fn examine(agent: &Agent) -> Result<Health, StoreError> {
-    let disk_free = free(agent.state_dir());
+pub async fn examine(agent: &Agent) -> Health {
+    let disk_free = space::free(agent.state_dir()).ok();
     let mut health = Health {
-        checks: vec![
-            tasks(agent).await,
-            disk(disk_free),
-            storage(&agent.health().now()),
-        ],
+        checks: vec![tasks(agent).await, disk(disk_free)],
         last_poll_ms: None,
         outbox_count: 0,
         outbox_oldest_ms: None,
         disk_free,
     };
-    match agent.state().await {
-        State::Ready(account) => {
-            health.checks.push(Check::ok(Subject::Vault));
-            examine_account(&account, agent.started_ms(), &mut health).await?;
+    let of_account = match agent.state().await {
+        State::Ready(account) => examine_account(&account, agent.started_ms(), &mut health).await,
+        State::Locked(locked) => {
+            let failed =
+                |subject, reason| Check::new(subject, Level::Failed, reason).since(locked.since_ms);
+            [
+                failed(Subject::Vault, locked.reason),
+                failed(Subject::Receiving, LOCKED),
+                failed(Subject::Sending, LOCKED),
+            ]
         }
-        State::Locked(locked) => health
-            .checks
-            .push(Check::new(Subject::Vault, Level::Failed, locked.reason).since(locked.since_ms)),
-        State::NoAccount => {
-            let none = Check::new(Subject::Vault, Level::Warning, "NO_ACCOUNT");
-            health.checks.push(none);
-        }
-    }
-    Ok(health)
+        State::NoAccount => [Subject::Vault, Subject::Receiving, Subject::Sending]
+            .map(|subject| Check::new(subject, Level::Warning, NO_ACCOUNT)),
+    };
+    // Last, since looking may have met damage.
+    health.checks.push(storage(&agent.health().now()));
+    health.checks.extend(of_account);
+    health
 }
 
 async fn tasks(agent: &Agent) -> Check {
@@ -182,12 +188,6 @@ async fn tasks(agent: &Agent) -> Check {
         Some(name) => Check::new(Subject::Tasks, Level::Failed, "TASK_STALLED")
             .saying(format!("{name} hangs")),
     }
-}
-
-/// Bytes that an ordinary user may still write there.
-fn free(dir: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(dir).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn disk(free: Option<u64>) -> Check {
@@ -216,23 +216,36 @@ fn storage(condition: &Condition) -> Check {
     }
 }
 
-async fn examine_account(
-    account: &Account,
-    started_ms: i64,
-    health: &mut Health,
-) -> Result<(), StoreError> {
+async fn examine_account(account: &Account, started_ms: i64, health: &mut Health) -> [Check; 3] {
     let context = account.context();
     let now_ms = context.now_ms();
     let polled = context.progress.last_poll_ms();
     health.last_poll_ms = (polled > 0).then_some(polled);
-    health
-        .checks
-        .push(receiving(health.last_poll_ms, started_ms, now_ms));
+    let sending = match look_at_outbox(context).await {
+        Ok((count, oldest_ms)) => {
+            (health.outbox_count, health.outbox_oldest_ms) = (count, oldest_ms);
+            sending(oldest_ms, now_ms)
+        }
+        Err(error) => unreadable(Subject::Sending, &error),
+    };
+    [
+        Check::ok(Subject::Vault),
+        receiving(health.last_poll_ms, started_ms, now_ms),
+        sending,
+    ]
+}
+
+/// How many items wait, and since when the oldest does, ms.
+async fn look_at_outbox(context: &Context) -> Result<(i64, Option<i64>), StoreError> {
     let mut connection = context.db.readers().acquire().await?;
-    health.outbox_count = outbox::count(&mut connection).await?;
-    health.outbox_oldest_ms = outbox::oldest_ms(&mut connection).await?;
-    health.checks.push(sending(health.outbox_oldest_ms, now_ms));
-    Ok(())
+    let count = outbox::count(&mut connection).await?;
+    Ok((count, outbox::oldest_ms(&mut connection).await?))
+}
+
+/// What the database does not tell is no reason to tell nothing.
+fn unreadable(subject: Subject, error: &StoreError) -> Check {
+    let reason = error.trouble().map_or(NOT_READ, Trouble::reason);
+    Check::new(subject, Level::Failed, reason).saying(error.to_string())
 }
 
 fn receiving(last_poll_ms: Option<i64>, started_ms: i64, now_ms: i64) -> Check {

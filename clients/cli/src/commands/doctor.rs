@@ -33,6 +33,8 @@ use crate::{
 
 /// Polls come every few seconds; after this something is wrong.
 const POLL_LATE: Duration = Duration::from_secs(5 * 60);
+/// The reason of the agent's check of its outbox.
+const OUTBOX_LATE: &str = "OUTBOX_LATE";
 /// From here on a clock is worth setting: other people see the times.
 const CLOCK_OFF: Duration = Duration::from_secs(60);
 /// With less the agent may soon be unable to store.
@@ -419,9 +421,12 @@ fn tasks(health: &GetHealthResponse) -> Finding {
 }
 
 fn outbox(status: &GetNetworkStatusResponse, health: &GetHealthResponse, clock: &Clock) -> Finding {
-    let late =
+    let failed =
         |check: &&HealthCheck| check.name == "sending" && check.state() == HealthState::Failed;
-    if let Some(check) = health.checks.iter().find(late) {
+    if let Some(check) = health.checks.iter().find(failed) {
+        if check.reason != OUTBOX_LATE {
+            return Finding::new("outbox", State::Failed(FAILED), check.reason.clone());
+        }
         let since = clock.date_time(check.since_time.as_ref());
         let detail = format!("{} wait, the oldest since {since}", status.outbox_count);
         return Finding::new("outbox", State::Failed(FAILED), detail).advise(
@@ -560,6 +565,7 @@ mod tests {
             health.checks.push(HealthCheck {
                 name: name.to_owned(),
                 state: HealthState::Failed.into(),
+                reason: OUTBOX_LATE.to_owned(),
                 ..Default::default()
             });
         }

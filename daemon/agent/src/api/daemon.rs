@@ -101,7 +101,7 @@ impl DaemonService for Api {
         &self,
         _request: Request<v1::GetHealthRequest>,
     ) -> Result<Response<v1::GetHealthResponse>, Status> {
-        let health = health::examine(&self.agent).await.map_err(from_store)?;
+        let health = health::examine(&self.agent).await;
         Ok(Response::new(v1::GetHealthResponse {
             state: level(health.level()).into(),
             last_poll_time: health.last_poll_ms.and_then(timestamp),

@@ -1,8 +1,8 @@
 //! `grpc.health.v1`, for monitors that know nothing of this agent, from the checks of [`crate::health`].
 //!
 //! Names: empty is everything; `sessiond.` and the name of a check is that check; a service of the API serves while
-//! the account it needs is unlocked and something can be stored. A warning serves. Nothing is looked at until somebody asks; a watch looks every
-//! few seconds for as long as it is there.
+//! the account it needs is unlocked and something can be stored. A warning serves. Nothing is looked at until somebody
+//! asks; a watch looks every few seconds for as long as it is there.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::error::from_store;
 use crate::agent::{Agent, State};
 use crate::health::{self, Level, Subject};
 
@@ -76,7 +75,7 @@ impl HealthApi {
         Self { agent, stop }
     }
 
-    async fn look(&self, about: About) -> Result<ServingStatus, Status> {
+    async fn look(&self, about: About) -> ServingStatus {
         let serves = match about {
             About::Answering => true,
             About::Account => {
@@ -84,7 +83,7 @@ impl HealthApi {
                 ready && self.agent.health().blocked().is_none()
             }
             About::Everything | About::One(_) => {
-                let health = health::examine(&self.agent).await.map_err(from_store)?;
+                let health = health::examine(&self.agent).await;
                 let level = match about {
                     About::One(subject) => health.of(subject),
                     _ => health.level(),
@@ -92,11 +91,11 @@ impl HealthApi {
                 level < Level::Failed
             }
         };
-        Ok(if serves {
+        if serves {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
-        })
+        }
     }
 }
 
@@ -121,10 +120,7 @@ impl Watch {
             let now = match self.about {
                 // Never becomes known while this agent runs.
                 None => ServingStatus::ServiceUnknown,
-                Some(about) => match self.health.look(about).await {
-                    Ok(status) => status,
-                    Err(error) => return Some((Err(error), self)),
-                },
+                Some(about) => self.health.look(about).await,
             };
             if self.told.replace(now) != Some(now) {
                 return Some((Ok(answer(now)), self));
@@ -146,7 +142,7 @@ impl Health for HealthApi {
         let Some(about) = about(&request.get_ref().service) else {
             return Err(Status::not_found("no service or check has this name"));
         };
-        Ok(Response::new(answer(self.look(about).await?)))
+        Ok(Response::new(answer(self.look(about).await)))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;

@@ -10,6 +10,7 @@ mod disappear;
 mod events;
 mod expiry;
 mod gone;
+mod health;
 mod invite;
 mod kinds;
 mod later;

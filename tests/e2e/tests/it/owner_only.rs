@@ -138,8 +138,18 @@ async fn health_says_what_is_wrong() {
     let vault = &health.checks[3];
     assert_eq!((&*vault.name, &*vault.reason), ("vault", "LOCKED_BY_USER"));
     assert!(vault.since_time.is_some());
+    for check in &health.checks[4..] {
+        assert_eq!(check.reason, "LOCKED", "{check:?}");
+        assert!(check.since_time.is_some());
+    }
     let mut client = HealthClient::new(channel(&agent).await);
-    for service in ["", "sessiond.vault", "sessiond.v1.EventService"] {
+    for service in [
+        "",
+        "sessiond.vault",
+        "sessiond.receiving",
+        "sessiond.sending",
+        "sessiond.v1.EventService",
+    ] {
         let request = HealthCheckRequest {
             service: service.to_owned(),
         };
