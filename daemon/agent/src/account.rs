@@ -154,13 +154,9 @@ impl Account {
 
     /// Name of a task that does not turn its loop any more. The writer is asked for a sign of life.
     pub async fn stalled(&self) -> Option<&'static str> {
-        let alive = self
-            .context
-            .db
-            .writer()
-            .call(|_| Box::pin(async { Ok(()) }));
+        let alive = self.context.db.writer().alive();
         match tokio::time::timeout(WRITER, alive).await {
-            Ok(_) => self.context.progress.beats.stalled(),
+            Ok(()) => self.context.progress.beats.stalled(),
             Err(_) => Some("writer"),
         }
     }

@@ -26,7 +26,7 @@ const CALL_QUEUE: usize = 256;
 const UNIT_QUEUE: usize = 2;
 /// Most writes in one transaction.
 const GROUP: usize = 128;
-/// How long after a call others are expected, ms.
+/// How long after an act others are expected, ms.
 const DEMAND: u64 = 1_000;
 
 /// Hands writes to the writer task. Cheap to clone.
@@ -35,11 +35,14 @@ pub struct Writer {
     calls: mpsc::Sender<Box<dyn Job>>,
     units: mpsc::Sender<Box<dyn Job>>,
     began: Instant,
-    /// When the last call came, ms from the beginning.
-    last_call: Arc<AtomicU64>,
+    /// When somebody last asked for something, ms from the beginning.
+    last_act: Arc<AtomicU64>,
     scrubs: mpsc::Sender<oneshot::Sender<bool>>,
+    looks: mpsc::Sender<oneshot::Sender<()>>,
 }
 
+/// Questions whether it lives that may wait.
+const LOOK_QUEUE: usize = 16;
 /// Requests to empty the log that may wait; one attempt answers all.
 const SCRUB_QUEUE: usize = 16;
 
@@ -89,8 +92,8 @@ where
 }
 
 impl Writer {
-    /// Starts the task. `connect` makes another connection like this one. `committed` counts up after every commit. The task ends when all handles are gone or
-    /// `stop` turns true; what was accepted by then is still written.
+    /// Starts the task. `connect` makes another connection like this one. `committed` counts up after every commit. The
+    /// task ends when all handles are gone or `stop` turns true; what was accepted by then is still written.
     pub(super) fn spawn(
         connection: SqliteConnection,
         connect: Connect,
@@ -107,18 +110,21 @@ impl Writer {
             health,
         };
         let (scrubs, scrub_queue) = mpsc::channel(SCRUB_QUEUE);
+        let (looks, look_queue) = mpsc::channel(LOOK_QUEUE);
         let queues = Queues {
             calls: call_queue,
             units: unit_queue,
             scrubs: scrub_queue,
+            looks: look_queue,
         };
         let task = tokio::spawn(run(write, queues, committed, pending, stop));
         let writer = Self {
             calls,
             units,
             scrubs,
+            looks,
             began: Instant::now(),
-            last_call: Arc::default(),
+            last_act: Arc::default(),
         };
         (writer, task)
     }
@@ -134,7 +140,15 @@ impl Writer {
         outcome.await.map_err(|_| StoreError::Closed)
     }
 
-    /// Commits a write of a frontend or of the outbox, and answers after it is on disk.
+    /// Resolves when the task turns its loop, or has ended: at once while it is not busy. Nothing is written for it.
+    pub async fn alive(&self) {
+        let (answer, outcome) = oneshot::channel();
+        if self.looks.send(answer).await.is_ok() {
+            drop(outcome.await);
+        }
+    }
+
+    /// Commits a write of the agent's own work, and answers after it is on disk.
     pub async fn call<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -142,17 +156,19 @@ impl Writer {
             + Send
             + 'static,
     {
-        self.submit_call(write).await
+        submit(&self.calls, write).await
     }
 
-    /// As [`Writer::call`], for a write that fails in ways of its own; a failed one leaves nothing behind.
+    /// As [`Writer::call`], for what somebody asked for and waits for, and which fails in ways of its own; a failed one
+    /// leaves nothing behind.
     pub async fn act<T, E, F>(&self, write: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
     {
-        self.submit_call(write).await
+        self.last_act.store(self.age_ms(), Ordering::Relaxed);
+        submit(&self.calls, write).await
     }
 
     /// Commits a unit from the network, after all calls that wait.
@@ -165,22 +181,10 @@ impl Writer {
     {
         submit(&self.units, write).await
     }
-}
 
-impl Writer {
-    async fn submit_call<T, E, F>(&self, write: F) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
-    {
-        self.last_call.store(self.age_ms(), Ordering::Relaxed);
-        submit(&self.calls, write).await
-    }
-
-    /// Whether calls come at present, which long units would hold up.
+    /// Whether somebody waits for writes at present, which long units would hold up.
     pub fn is_in_demand(&self) -> bool {
-        let last = self.last_call.load(Ordering::Relaxed);
+        let last = self.last_act.load(Ordering::Relaxed);
         last > 0 && self.age_ms().saturating_sub(last) < DEMAND
     }
 
@@ -224,6 +228,7 @@ struct Queues {
     calls: mpsc::Receiver<Box<dyn Job>>,
     units: mpsc::Receiver<Box<dyn Job>>,
     scrubs: mpsc::Receiver<oneshot::Sender<bool>>,
+    looks: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 async fn run(
@@ -237,6 +242,7 @@ async fn run(
         mut calls,
         mut units,
         mut scrubs,
+        mut looks,
     } = queues;
     let mut asked: Vec<oneshot::Sender<bool>> = Vec::new();
     loop {
@@ -254,6 +260,11 @@ async fn run(
         let mut group = Vec::new();
         tokio::select! {
             biased;
+            Some(answer) = looks.recv() => {
+                // Nobody may wait for it any more.
+                let _ = answer.send(());
+                continue;
+            }
             Some(job) = calls.recv() => group.push(job),
             Some(job) = units.recv() => group.push(job),
             Some(answer) = scrubs.recv() => {
@@ -303,15 +314,15 @@ async fn until(at: Option<Instant>) {
 impl Connection {
     /// Runs a group in one transaction and answers every member. True when something was committed.
     async fn commit(&mut self, mut group: Vec<Box<dyn Job>>) -> bool {
-        let failure = match self.transaction(&mut group).await {
-            Ok(()) => None,
+        let (kept, failure) = match self.transaction(&mut group).await {
+            Ok(kept) => (kept, None),
             Err(failure) => {
                 // Nothing to roll back is the usual cause of an error here.
                 drop(sqlx::query("ROLLBACK").execute(&mut self.connection).await);
                 if matches!(failure, Failure::Trouble(Trouble::Damaged)) {
                     self.connect_anew().await;
                 }
-                Some(failure)
+                (false, Some(failure))
             }
         };
         for job in group {
@@ -321,24 +332,30 @@ impl Connection {
                 Some(Failure::Other) => Err(StoreError::NotCommitted),
             });
         }
-        failure.is_none()
+        kept
     }
 
-    async fn transaction(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+    /// Says whether anything of the group is on disk now.
+    async fn transaction(&mut self, group: &mut [Box<dyn Job>]) -> Result<bool, Failure> {
         self.run("BEGIN IMMEDIATE").await?;
         if let [alone] = group {
             // The transaction itself can take it back; a savepoint would copy every page first.
             if alone.run(&mut self.connection).await {
-                return self.run("COMMIT").await;
+                self.run("COMMIT").await?;
+                return Ok(true);
             }
-            return match self.last_trouble().await {
-                Some(trouble) => Err(Failure::Trouble(trouble)),
-                None => self.run("ROLLBACK").await,
-            };
+            if let Some(trouble) = self.last_trouble().await {
+                return Err(Failure::Trouble(trouble));
+            }
+            self.run("ROLLBACK").await?;
+            return Ok(false);
         }
+        let mut kept = false;
         for job in group {
             self.run("SAVEPOINT job").await?;
-            if !job.run(&mut self.connection).await {
+            if job.run(&mut self.connection).await {
+                kept = true;
+            } else {
                 if let Some(trouble) = self.last_trouble().await {
                     return Err(Failure::Trouble(trouble));
                 }
@@ -346,7 +363,8 @@ impl Connection {
             }
             self.run("RELEASE job").await?;
         }
-        self.run("COMMIT").await
+        self.run("COMMIT").await?;
+        Ok(kept)
     }
 
     async fn run(&mut self, sql: &'static str) -> Result<(), Failure> {

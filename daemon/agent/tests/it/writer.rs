@@ -68,6 +68,36 @@ async fn a_caller_that_goes_away_cancels_nothing() {
     assert_eq!(rig.one::<i64>("SELECT count(*) FROM counter").await, 2);
 }
 
+/// A sign of life and the agent's own work hold up no unit; a failed write wakes nobody.
+#[tokio::test]
+async fn only_what_somebody_waits_for_is_demand_and_only_commits_are_told() {
+    let rig = rig().await;
+    let writer = rig.context.db.writer();
+    let mut committed = rig.context.db.committed();
+    writer.alive().await;
+    let failed = writer.call(|_| Box::pin(async { Err::<(), _>(StoreError::TokenReused) }));
+    assert!(failed.await.is_err());
+    let three =
+        (0..3).map(|_| writer.call(|_| Box::pin(async { Err::<(), _>(StoreError::TokenReused) })));
+    assert!(join_all(three).await.iter().all(Result::is_err));
+    // Answers may come before it is told.
+    writer.alive().await;
+    assert!(!committed.has_changed().unwrap());
+    rig.execute("INSERT INTO counter (name, value) VALUES ('own', 1)")
+        .await;
+    writer.alive().await;
+    assert!(committed.has_changed().unwrap());
+    assert!(!writer.is_in_demand());
+    let act = writer.act(|_| Box::pin(async { Ok::<_, StoreError>(()) }));
+    act.await.unwrap();
+    assert!(writer.is_in_demand());
+    rig.stop.send_replace(true);
+    committed.mark_unchanged();
+    while committed.changed().await.is_ok() {}
+    // One that has ended hangs nobody.
+    writer.alive().await;
+}
+
 #[tokio::test]
 async fn only_the_key_opens_the_database_and_only_its_network() {
     let rig = rig().await;
