@@ -141,6 +141,7 @@ pub(crate) mod tests {
             "SELECT seq FROM event WHERE seq > 5 ORDER BY seq LIMIT 200",
             events::PRUNE,
             &let_end,
+            timers::BEGIN_NO_LATER,
             "SELECT hash FROM tombstone WHERE place = (SELECT id FROM place WHERE swarm = 'a' AND namespace = 0) AND hash IN ('x')",
             "SELECT hash FROM swarm_cursor WHERE swarm = 'a' AND namespace = 0 AND expires_ms > 1",
             "SELECT created_ms FROM outbox WHERE id = (SELECT min(id) FROM outbox)",

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::entries::TIMER_FIELDS;
@@ -47,12 +48,7 @@ pub(super) async fn start_on_read(
     let mut events = Vec::with_capacity(rows.len());
     let mut shorten = Vec::new();
     for row in &rows {
-        let (message, conversation): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        events.push(NewEvent::message_changed(
-            &conversation,
-            &message,
-            &TIMER_FIELDS,
-        ));
+        events.push(changed(row)?);
         let (hash, expires): (Option<String>, i64) = (row.try_get(2)?, row.try_get(3)?);
         // A copy that goes earlier anyway needs nothing.
         let stored_until: Option<i64> = row.try_get(4)?;
@@ -75,17 +71,7 @@ pub async fn read_elsewhere(
     for some in found.chunks(CHUNK) {
         let mut query = let_end(some, now_ms);
         let rows = query.build().fetch_all(&mut *connection).await?;
-        let mut log = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let (message, conversation): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            log.push(NewEvent::message_changed(
-                &conversation,
-                &message,
-                &TIMER_FIELDS,
-            ));
-        }
-        changed += u64::try_from(log.len()).unwrap_or(u64::MAX);
-        events::append(&mut *connection, &log, now_ms).await?;
+        changed += tell(&mut *connection, &rows, now_ms).await?;
     }
     Ok(changed)
 }
@@ -199,13 +185,38 @@ pub async fn begin_no_later_than(
     connection: &mut SqliteConnection,
     now_ms: i64,
 ) -> Result<u64, StoreError> {
-    // Whatever ends before now + its timer is right; only what ends later is looked at.
-    let changed = sqlx::query(
-        "UPDATE message SET expiry_start_ms = ?1, expires_at = ?1 + expiry_timer_s * 1000
-         WHERE expires_at > ?1 AND expiry_start_ms > ?1",
-    )
-    .bind(now_ms)
-    .execute(connection)
-    .await?;
-    Ok(changed.rows_affected())
+    let rows = sqlx::query(BEGIN_NO_LATER)
+        .bind(now_ms)
+        .fetch_all(&mut *connection)
+        .await?;
+    tell(connection, &rows, now_ms).await
+}
+
+/// Whatever ends before now + its timer is right; only what ends later is looked at.
+pub(super) const BEGIN_NO_LATER: &str = "UPDATE message
+    SET expiry_start_ms = ?1, expires_at = ?1 + expiry_timer_s * 1000
+    WHERE expires_at > ?1 AND expiry_start_ms > ?1
+    RETURNING public_id, (SELECT public_id FROM conversation WHERE id = message.conversation)";
+
+/// Events about timers that changed, of rows with the message's and its conversation's id. Returns how many.
+async fn tell(
+    connection: &mut SqliteConnection,
+    rows: &[SqliteRow],
+    now_ms: i64,
+) -> Result<u64, StoreError> {
+    let mut log = Vec::with_capacity(rows.len());
+    for row in rows {
+        log.push(changed(row)?);
+    }
+    events::append(connection, &log, now_ms).await?;
+    Ok(u64::try_from(log.len()).unwrap_or(u64::MAX))
+}
+
+fn changed(row: &SqliteRow) -> Result<NewEvent, sqlx::Error> {
+    let (message, conversation): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(NewEvent::message_changed(
+        &conversation,
+        &message,
+        &TIMER_FIELDS,
+    ))
 }

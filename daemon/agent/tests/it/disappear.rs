@@ -431,6 +431,7 @@ async fn no_timer_begins_in_the_future() {
     let rig = rig.restarted(WrongClock(DAY / 4)).await;
     read_all(&rig).await;
     let rig = rig.restarted(WrongClock(0)).await;
+    let before: i64 = rig.one("SELECT max(seq) FROM event").await;
     let changed = rig
         .context
         .db
@@ -443,5 +444,15 @@ async fn no_timer_begins_in_the_future() {
     assert_eq!(changed, 1);
     let messages = rig.messages(2).await;
     assert_eq!(ms(messages[0].expire_time.as_ref()), now + 5 * MINUTE);
+    // Whoever shows it is told.
+    let mut connection = rig.context.db.readers().acquire().await.unwrap();
+    let told = events::after(&mut connection, before, 5).await.unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (told[0].kind, &told[0].message),
+        (events::kind::MESSAGE_CHANGED, &messages[0].id)
+    );
+    assert!(told[0].fields.contains(&"expire_time".to_owned()));
+    drop(connection);
     assert_eq!(ms(messages[1].timer_start_time.as_ref()), now - MINUTE);
 }
