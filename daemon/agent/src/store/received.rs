@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use session_protocol::storage::Namespace;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::StoreError;
+use super::{StoreError, salvage};
 
 /// How long a tombstone is kept at least, ms: no namespace keeps anything for longer.
 pub(super) const RETENTION_MS: i64 = 30 * 86_400_000;
@@ -317,11 +317,12 @@ pub async fn count(
 
 /// How often something was refused or put aside, by reason. There are as many reasons as this program knows.
 pub async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(
+    let mut counts: Vec<(String, i64)> =
         sqlx::query_as("SELECT name, value FROM counter ORDER BY name")
             .fetch_all(connection)
-            .await?,
-    )
+            .await?;
+    counts.retain(|(name, _)| !salvage::Report::has(name));
+    Ok(counts)
 }
 
 /// Drops tombstones and cursors of what no node can still hold.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sessiond::store::check::{self, Pace};
 use sessiond::store::copy::{self, Kind};
 use sessiond::store::salvage::{self, FAILURE, Report};
-use sessiond::store::{AccountDb, Meta, StoreError, account_db};
+use sessiond::store::{AccountDb, Meta, StoreError, account_db, received};
 use sessiond::vault::DatabaseKey;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -172,6 +172,14 @@ impl Whole {
         let one = async |sql: &'static str| -> i64 {
             sqlx::query_scalar(sql).fetch_one(readers).await.unwrap()
         };
+        // What was salvaged is no refusal.
+        let mut connection = readers.acquire().await.unwrap();
+        let refused = received::counts(&mut connection).await.unwrap();
+        assert!(
+            refused.iter().all(|(name, _)| !name.contains("SALVAGE")),
+            "{refused:?}"
+        );
+        drop(connection);
         // The outbox and the log of before are not armed again; numbers go on.
         assert_eq!(one("SELECT count(*) FROM outbox").await, 0);
         assert_eq!(one("SELECT count(*) FROM event").await, 0);

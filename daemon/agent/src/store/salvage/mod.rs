@@ -61,6 +61,11 @@ impl Report {
         "SALVAGE_UNSENT_MESSAGES",
     ];
 
+    /// Whether this row of `counter` belongs to it.
+    pub(super) fn has(name: &str) -> bool {
+        Self::NAMES.contains(&name)
+    }
+
     async fn write(&self, db: &mut SqliteConnection) -> Result<(), StoreError> {
         let values = [
             self.at_ms,
