@@ -84,10 +84,14 @@ impl Agent {
         let key = record.database_key.clone();
         if salvage::finish(&path, &key, wall_clock_ms()).await? {
             tracing::warn!("a salvage that was cut short was brought to its end");
+            self.health.update(|now| now.check = Check::None);
         }
         if marks.damaged {
             tracing::warn!("a damaged page was met: the database is checked before it is used");
-            if !check::is_sound(&path, &key, Pace::Full).await? {
+            if check::is_sound(&path, &key, Pace::Full).await? {
+                let at_ms = wall_clock_ms();
+                self.health.update(|now| now.check = Check::Sound(at_ms));
+            } else {
                 self.salvage(&path, &record).await?;
             }
         }
@@ -161,15 +165,31 @@ impl Agent {
         path: &Path,
         record: VaultRecord,
     ) -> Result<Arc<Account>, StoreError> {
-        let key = record.database_key.clone();
-        self.mind_copies(path, &key)?;
+        self.mind_copies(path, &record.database_key)?;
         // Before anything is written to it.
-        let marks = self.daemon_db.marks(&row.handle).await?;
+        let before = self.daemon_db.marks(&row.handle).await?;
         let marks = Marks {
             open: true,
-            ..marks
+            ..before
         };
         self.daemon_db.set_marks(&row.handle, marks).await?;
+        let opened = self.migrate_and_start(row, path, record).await;
+        // It is closed again, and as it was left before.
+        if opened.is_err()
+            && let Err(error) = self.daemon_db.set_marks(&row.handle, before).await
+        {
+            tracing::warn!(%error, "the next opening will take this one for an unclean stop");
+        }
+        opened
+    }
+
+    async fn migrate_and_start(
+        &self,
+        row: &AccountRow,
+        path: &Path,
+        record: VaultRecord,
+    ) -> Result<Arc<Account>, StoreError> {
+        let key = record.database_key.clone();
         if account_db::needs_migration(path, &key).await? {
             copy::before_migration(path, &key, wall_clock_ms()).await?;
             tracing::info!("the database was copied before its schema changes");

@@ -32,13 +32,19 @@ impl Home {
         self.dir.path().join("state")
     }
 
-    fn vaults(&self) -> Vaults {
+    pub(crate) fn vaults(&self) -> Vaults {
         let passphrase = self.dir.path().join("passphrase");
         let credentials = self.dir.path().to_owned();
         Vaults::new(&self.state(), Some(passphrase), Some(credentials))
     }
 
     pub(crate) async fn start(&self) -> Arc<Agent> {
+        self.try_start()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) async fn try_start(&self) -> Result<Arc<Agent>, AgentError> {
         // The directory is let go of when the last task of the agent before has ended.
         for _ in 0..3_000 {
             let options = Options {
@@ -49,9 +55,8 @@ impl Home {
                 locked_by_user: false,
             };
             match Agent::start(options).await {
-                Ok(agent) => return agent,
                 Err(AgentError::Lock(_)) => tokio::time::sleep(LOOK).await,
-                Err(error) => panic!("{error}"),
+                started => return started,
             }
         }
         panic!("the state directory stays taken");

@@ -1,4 +1,5 @@
-//! An account that stands stays, whatever fails while it is opened; what could not be opened does not run.
+//! Opening an account: one that stands stays, whatever fails meanwhile; what could not be opened does not run, and the
+//! next opening knows how the one before went.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,10 @@ use session_protocol::AccountSeed;
 use sessiond::account::Account;
 use sessiond::agent::{Agent, AgentError, State};
 use sessiond::store::account_db::{AccountDb, wal_path};
+use sessiond::store::health::Check;
+use sessiond::store::marks::Marks;
 use sessiond::store::{DaemonDb, StoreError};
+use sessiond::vault::{Ask, VaultKind, VaultRecord};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::watch;
@@ -37,6 +41,17 @@ async fn change(state: &Path, sql: &str) {
         .await
         .unwrap();
     connection.close().await.unwrap();
+}
+
+/// Puts a record of somebody else into the vault, with the key of this database.
+async fn take_over(home: &Home, handle: &str, record: &VaultRecord, seed: AccountSeed) {
+    let record = VaultRecord {
+        seed,
+        database_key: record.database_key.clone(),
+    };
+    let (vaults, passphrase) = (home.vaults(), VaultKind::Passphrase);
+    let stored = vaults.store(passphrase, handle, &record, None, Ask::Nobody);
+    stored.await.unwrap();
 }
 
 async fn is_ready(agent: &Agent) -> bool {
@@ -114,6 +129,63 @@ async fn an_account_whose_opening_fails_late_is_closed() {
     assert!(matches!(error, StoreError::WrongKey), "{error}");
     let database = AccountDb::path(&state, &handle);
     assert!(!wal_path(&database).exists(), "it is still open");
+}
+
+#[tokio::test]
+async fn an_opening_that_failed_is_no_unclean_stop() {
+    let home = Home::new();
+    let (handle, record) = account(&home).await;
+    take_over(&home, &handle, &record, AccountSeed::from_bytes([9; 16])).await;
+    let refused = home.try_start().await.map(drop).unwrap_err();
+    assert!(
+        matches!(refused, AgentError::Store(StoreError::WrongKey)),
+        "{refused}"
+    );
+    take_over(&home, &handle, &record, record.seed.clone()).await;
+    let agent = home.start().await;
+    assert!(is_ready(&agent).await);
+    assert!(!agent.health().now().unclean_stop);
+    agent.close().await;
+    drop(agent);
+    // One that was cut short is, whatever failed after it.
+    let db = DaemonDb::open(&home.state()).await.unwrap();
+    let marks = db.marks(&handle).await.unwrap();
+    let open = Marks {
+        open: true,
+        ..marks
+    };
+    db.set_marks(&handle, open).await.unwrap();
+    db.close().await;
+    take_over(&home, &handle, &record, AccountSeed::from_bytes([9; 16])).await;
+    assert!(home.try_start().await.is_err());
+    take_over(&home, &handle, &record, record.seed.clone()).await;
+    let agent = home.start().await;
+    assert!(agent.health().now().unclean_stop);
+    agent.close().await;
+}
+
+#[tokio::test]
+async fn a_check_before_the_opening_is_the_last_one() {
+    let home = Home::new();
+    let (handle, _) = account(&home).await;
+    let db = DaemonDb::open(&home.state()).await.unwrap();
+    // A damaged page was met, and is whole now.
+    db.mark_checked(&handle, 7, false).await.unwrap();
+    db.close().await;
+    let agent = home.start().await;
+    assert!(is_ready(&agent).await);
+    let now = agent.health().now();
+    assert!(
+        matches!(now.check, Check::Sound(at_ms) if at_ms > 7),
+        "{:?}",
+        now.check
+    );
+    agent.close().await;
+    drop(agent);
+    let db = DaemonDb::open(&home.state()).await.unwrap();
+    let marks = db.marks(&handle).await.unwrap();
+    assert!(marks.sound && !marks.damaged && !marks.open, "{marks:?}");
+    db.close().await;
 }
 
 /// Since when it is locked is forgotten once it is open, however it was opened.
