@@ -28,7 +28,7 @@ use crate::sync::Context;
 use crate::sync::signal::{Signal, What};
 use decide::{Circumstances, Shown, Verdict};
 use focus::Focus;
-use server::{Act, Manner, Server};
+use server::{Act, Id, Manner, Server};
 use text::{Names, Subject, Words};
 
 /// Messages that come close together are told together.
@@ -59,8 +59,8 @@ struct Item {
 /// What is told about one conversation.
 #[derive(Default)]
 struct Notice {
-    /// The server's number; 0: not shown.
-    id: u32,
+    /// As it was shown last; `None`: it was not.
+    id: Option<Id>,
     items: Vec<Item>,
     /// As it is shown, so that it is not shown again without need.
     words: Option<Words>,
@@ -157,8 +157,11 @@ impl Notifier {
                 self.flush_at.get_or_insert_with(|| Instant::now() + BUNDLE);
             }
         }
-        let shown: Vec<u32> = self.notices.values().map(|notice| notice.id).collect();
-        for id in shown.into_iter().filter(|id| *id != 0) {
+        for id in self
+            .notices
+            .values()
+            .filter_map(|notice| notice.id.as_ref())
+        {
             self.server.close(id).await;
         }
     }
@@ -265,7 +268,7 @@ impl Notifier {
                     silent: settings.notification_silent,
                     ..Manner::default()
                 };
-                self.server.show(0, &words, manner).await;
+                self.server.show(None, &words, manner).await;
             }
         }
         Ok(())
@@ -413,30 +416,32 @@ impl Notifier {
         let items: Vec<Item> = worth.into_iter().map(|(item, _)| item).collect();
         let before = self.notices.entry(conversation.to_owned()).or_default();
         let same = before.words.as_ref() == Some(&words) && before.items == items;
-        let replaces = before.id;
+        let replaces = before.id.clone();
         // Whatever else a stranger writes makes no sound.
-        let told = request && before.request && before.id != 0;
+        let shown = before.id.as_ref().is_some_and(|id| self.server.knows(id));
+        let told = request && before.request && shown;
         before.items = items;
         before.newest = newest;
         before.request = request;
         if told || same && !fresh {
             return Ok(());
         }
-        let id = self.server.show(replaces, &words, manner).await;
+        let id = self.server.show(replaces.as_ref(), &words, manner).await;
         if let Some(notice) = self.notices.get_mut(conversation) {
-            notice.id = id.unwrap_or(0);
-            notice.words = Some(words);
             notice.shown_at = Some(Instant::now());
+            // What could not be replaced is still to be closed.
+            if id.is_some() {
+                notice.id = id;
+                notice.words = Some(words);
+            }
         }
         self.keep_few().await;
         Ok(())
     }
 
     async fn close(&mut self, conversation: &str) {
-        if let Some(notice) = self.notices.remove(conversation)
-            && notice.id != 0
-        {
-            self.server.close(notice.id).await;
+        if let Some(Notice { id: Some(id), .. }) = self.notices.remove(conversation) {
+            self.server.close(&id).await;
         }
     }
 
@@ -473,11 +478,11 @@ impl Notifier {
     }
 
     /// Does what a user wants.
-    async fn acted(&mut self, id: u32, act: Act) {
+    async fn acted(&mut self, id: Id, act: Act) {
         let found = self
             .notices
             .iter()
-            .find(|(_, notice)| notice.id == id)
+            .find(|(_, notice)| notice.id.as_ref() == Some(&id))
             .map(|(id, notice)| (id.clone(), notice.newest.clone(), notice.request));
         let Some((conversation, newest, request)) = found else {
             return;

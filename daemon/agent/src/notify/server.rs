@@ -4,15 +4,21 @@
 //! The calls are made over the bus directly, not with notify-rust: one connection serves all notifications, its signals
 //! are subscribed to before the first one is shown and are seen also where a server sends them to its caller alone, an
 //! inline reply is heard, and a lost bus is an error instead of a panic.
+//!
+//! Servers count their notifications from one, so a number means nothing without who gave it ([`Id`]). A connection is
+//! to one server, by its unique name on the bus, and ends when another takes its place.
 //! Facts: the Desktop Notifications Specification 1.2; environment notes on notification servers.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use zbus::fdo::DBusProxy;
+use zbus::names::{BusName, UniqueName, WellKnownName};
 use zbus::zvariant::Value;
 
 use super::text::Words;
@@ -25,6 +31,10 @@ const REST: Duration = Duration::from_secs(30);
 const WAITING: usize = 64;
 /// Longest reply that is taken, bytes.
 const REPLY: usize = 64 * 1024;
+
+/// Name that every server takes.
+const NAME: WellKnownName<'_> =
+    WellKnownName::from_static_str_unchecked("org.freedesktop.Notifications");
 
 /// Keys of the actions.
 const OPEN: &str = "default";
@@ -61,6 +71,14 @@ trait Notifications {
     fn notification_replied(&self, id: u32, text: String) -> zbus::Result<()>;
 }
 
+/// A notification that was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id {
+    /// Identity of the bus, and the server's unique name there.
+    server: Arc<str>,
+    number: u32,
+}
+
 /// What a user did with a notification.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Act {
@@ -95,9 +113,11 @@ pub struct Server {
 }
 
 struct Line {
+    /// As in [`Id`].
+    server: Arc<str>,
     proxy: NotificationsProxy<'static>,
     capabilities: HashSet<String>,
-    acts: mpsc::Receiver<(u32, Act)>,
+    acts: mpsc::Receiver<(Id, Act)>,
     pump: JoinHandle<()>,
 }
 
@@ -108,9 +128,15 @@ impl Drop for Line {
 }
 
 impl Server {
-    /// Shows words, in place of what has the number `replaces`. `None` when there is no server now.
-    pub async fn show(&mut self, replaces: u32, words: &Words, manner: Manner) -> Option<u32> {
+    /// Shows words, in place of `replaces` if that is of the same server. `None` when there is no server now.
+    pub async fn show(
+        &mut self,
+        replaces: Option<&Id>,
+        words: &Words,
+        manner: Manner,
+    ) -> Option<Id> {
         let line = self.line().await?;
+        let replaces = replaces.filter(|id| id.server == line.server);
         let mut actions = Vec::new();
         if manner.actions && line.capabilities.contains("actions") {
             actions.extend([OPEN, "Open", OPEN_BUTTON, "Open", MARK_READ, "Mark as read"]);
@@ -133,7 +159,7 @@ impl Server {
         }
         let call = line.proxy.notify(
             "Session",
-            replaces,
+            replaces.map_or(0, |id| id.number),
             "",
             &words.summary,
             &words.body,
@@ -141,14 +167,16 @@ impl Server {
             hints,
             -1,
         );
+        let server = Arc::clone(&line.server);
         let shown = timeout(CALL, call).await;
-        self.settle("show", shown)
+        let number = self.settle("show", shown)?;
+        Some(Id { server, number })
     }
 
-    /// Takes a notification away.
-    pub async fn close(&mut self, id: u32) {
-        if let Some(line) = &self.line {
-            let closed = timeout(CALL, line.proxy.close_notification(id)).await;
+    /// Takes a notification away. One of an earlier server went with it.
+    pub async fn close(&mut self, id: &Id) {
+        if let Some(line) = self.line.as_ref().filter(|line| line.server == id.server) {
+            let closed = timeout(CALL, line.proxy.close_notification(id.number)).await;
             // One that is gone already is an error for some servers.
             if !matches!(closed, Ok(Err(zbus::Error::MethodError(..)))) {
                 self.settle("close", closed);
@@ -164,7 +192,7 @@ impl Server {
     }
 
     /// What a user did next. Waits for ever while there is no connection.
-    pub async fn act(&mut self) -> (u32, Act) {
+    pub async fn act(&mut self) -> (Id, Act) {
         let received = match &mut self.line {
             Some(line) => line.acts.recv().await,
             None => std::future::pending().await,
@@ -172,11 +200,18 @@ impl Server {
         match received {
             Some(act) => act,
             None => {
-                // The bus is gone, and all notifications with it.
+                // The bus or the server is gone, and all notifications with it.
                 self.line = None;
                 std::future::pending().await
             }
         }
+    }
+
+    /// Whether this is of the server that is there now.
+    pub fn knows(&self, id: &Id) -> bool {
+        self.line
+            .as_ref()
+            .is_some_and(|line| line.server == id.server)
     }
 
     /// Whether there is a connection.
@@ -222,11 +257,29 @@ impl Server {
 
 async fn connect() -> zbus::Result<Line> {
     let connection = zbus::Connection::session().await?;
-    let proxy = NotificationsProxy::new(&connection).await?;
+    let bus = DBusProxy::new(&connection).await?;
+    // Before the owner is asked for, so that no change is missed.
+    let mut owners = bus
+        .receive_name_owner_changed_with_args(&[(0, NAME.as_str())])
+        .await?;
+    let owner = match bus.get_name_owner(BusName::from(NAME)).await {
+        Ok(owner) => owner,
+        // It may be one that starts when it is wanted.
+        Err(_) => {
+            bus.start_service_by_name(NAME, 0).await?;
+            bus.get_name_owner(BusName::from(NAME)).await?
+        }
+    };
+    let proxy = NotificationsProxy::builder(&connection)
+        .destination(owner.clone())?
+        .build()
+        .await?;
     let mut actions = proxy.receive_action_invoked().await?;
     let mut closed = proxy.receive_notification_closed().await?;
     let mut replies = proxy.receive_notification_replied().await?;
     let capabilities = proxy.get_capabilities().await?.into_iter().collect();
+    let server: Arc<str> = format!("{} {owner}", connection.server_guid()).into();
+    let of = Arc::clone(&server);
     let (sender, acts) = mpsc::channel(WAITING);
     let pump = tokio::spawn(async move {
         loop {
@@ -245,17 +298,29 @@ async fn connect() -> zbus::Result<Line> {
                 Some(signal) = closed.next() => {
                     signal.args().ok().map(|args| (args.id, Act::Closed))
                 }
+                Some(signal) = owners.next() => {
+                    let new = signal.args().ok().and_then(|args| {
+                        args.new_owner.as_ref().map(UniqueName::to_owned)
+                    });
+                    if new.as_ref() != Some(owner.inner()) {
+                        break;
+                    }
+                    None
+                }
                 else => break,
             };
-            if let Some(act) = act
-                && sender.try_send(act).is_err()
-                && sender.is_closed()
-            {
+            let Some((number, act)) = act else { continue };
+            let id = Id {
+                server: Arc::clone(&of),
+                number,
+            };
+            if sender.try_send((id, act)).is_err() && sender.is_closed() {
                 break;
             }
         }
     });
     Ok(Line {
+        server,
         proxy,
         capabilities,
         acts,

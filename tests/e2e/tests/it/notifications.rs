@@ -163,6 +163,11 @@ impl Server {
         Self { record, connection }
     }
 
+    /// Ends it, and with it everything it shows.
+    async fn stop(self) {
+        self.connection.close().await.unwrap();
+    }
+
     fn calls(&self) -> Vec<Shown> {
         self.record.lock().unwrap().calls.clone()
     }
@@ -447,4 +452,60 @@ async fn a_notification_goes_with_its_message() {
         (a.messages(&b_id).await.len() == 2).then_some(())
     })
     .await;
+}
+
+/// Servers count their notifications anew when they start: a number of before must not be taken for one of now.
+#[tokio::test]
+async fn another_server_has_numbers_of_its_own() {
+    let Some(bus) = Bus::start() else { return };
+    let capabilities = ["actions", "body", "inline-reply"];
+    let server = Server::start(&bus, &capabilities, false).await;
+    let net = Localnet::start().await;
+    let (a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    let (c, c_id) = Agent::with_account(&net, "Carol").await;
+    let about = |calls: &[Shown], name: &str| {
+        let last = calls.iter().rfind(|shown| shown.summary.starts_with(name));
+        last.map(|shown| shown.id)
+    };
+    for (agent, id) in [(&b, &b_id), (&c, &c_id)] {
+        a.send_stored(id, "hello").await;
+        agent.until_messages(&a_id, 1).await;
+        agent.send_stored(&a_id, "hi").await;
+    }
+    let shown = until("both are shown", async || {
+        let calls = server.calls();
+        about(&calls, "Bob").zip(about(&calls, "Carol"))
+    });
+    let (bobs, carols) = shown.await;
+    Recorder::action_invoked(&server.emitter(), carols, "mark-read")
+        .await
+        .unwrap();
+    server.until_closed(carols).await;
+
+    // The next one gives Bob's number to Carol.
+    server.stop().await;
+    let server = Server::start(&bus, &capabilities, false).await;
+    server.record.lock().unwrap().last_id = bobs - 1;
+    c.send_stored(&a_id, "are you there?").await;
+    let calls = server.until_calls(1).await;
+    assert_eq!(about(&calls, "Carol"), Some(bobs));
+    Recorder::notification_replied(&server.emitter(), bobs, "to Carol alone")
+        .await
+        .unwrap();
+    let has_it = async |agent: &Agent| {
+        let messages = agent.messages(&a_id).await;
+        format!("{messages:?}").contains("to Carol alone")
+    };
+    until("the reply arrives", async || has_it(&c).await.then_some(())).await;
+    // Carol's is closed by then; Bob's next one is no replacement of anything that this server shows.
+    b.send_stored(&a_id, "and I?").await;
+    let calls = server.until_calls(2).await;
+    assert!(
+        about(&calls, "Bob").is_some_and(|id| id > bobs),
+        "{calls:?}"
+    );
+    a.send_stored(&b_id, "yes").await;
+    b.until_messages(&a_id, 4).await;
+    assert!(!has_it(&b).await);
 }
