@@ -49,15 +49,16 @@ async fn the_matrix_of_messages_6_6() {
         let case = format!("{sender} deletes what {author} wrote at {target}");
         for together in [true, false] {
             let rig = rig().await;
-            let mut said = world(now).to_vec();
-            let request = say(sender, now + 100, unsend(author, now + target));
+            let mut said: Vec<_> = world(now).iter().map(Say::stored).collect();
+            let copies: Vec<_> = said.iter().map(|it| it.hash.clone()).collect();
+            let request = say(sender, now + 100, unsend(author, now + target)).stored();
             if together {
                 // Before what it deletes, even.
                 said.insert(0, request);
-                rig.hear(&said).await;
+                rig.apply(said).await;
             } else {
-                rig.hear(&said).await;
-                rig.hear(&[request]).await;
+                rig.apply(said).await;
+                rig.apply(vec![request]).await;
             }
             let mut expected = [vec!["ours", "theirs"], vec!["third"]];
             if let Some((with, place)) = gone {
@@ -66,24 +67,39 @@ async fn the_matrix_of_messages_6_6() {
             assert_eq!(rig.words(2).await, expected[0], "{case}, {together}");
             assert_eq!(rig.words(3).await, expected[1], "{case}, {together}");
             assert_eq!(rig.words(1).await, ["note"], "{case}");
+            // Our own swarm's copy goes as well, so that later devices never see it.
+            let deleted = gone.and(usize::try_from(target).ok()).map(|it| &copies[it]);
+            let going = rig.all("SELECT hash FROM swarm_deletion").await;
+            assert!(going.iter().eq(deleted), "{case}, {together}");
         }
     }
 }
 
 #[tokio::test]
 async fn in_note_to_self_nothing_is_left() {
-    let rig = rig().await;
-    let now = rig.context.now_ms() - 10_000;
-    rig.hear(&world(now)).await;
-    rig.hear(&[say(1, now + 100, unsend(1, now + 3))]).await;
-    assert!(rig.words(1).await.is_empty());
-    assert_eq!(
-        rig.one::<i64>("SELECT count(*) FROM event WHERE kind = 3")
-            .await,
-        1
-    );
-    let conversation = rig.conversation(1).await.unwrap();
-    assert!(conversation.last_message.is_none());
+    for together in [true, false] {
+        let rig = rig().await;
+        let now = rig.context.now_ms() - 10_000;
+        let mut said: Vec<_> = world(now).iter().map(Say::stored).collect();
+        let note = said[3].hash.clone();
+        let request = say(1, now + 100, unsend(1, now + 3)).stored();
+        if together {
+            said.push(request);
+            rig.apply(said).await;
+        } else {
+            rig.apply(said).await;
+            rig.apply(vec![request]).await;
+        }
+        assert!(rig.words(1).await.is_empty());
+        assert_eq!(
+            rig.one::<i64>("SELECT count(*) FROM event WHERE kind = 3")
+                .await,
+            i64::from(!together)
+        );
+        let conversation = rig.conversation(1).await.unwrap();
+        assert!(conversation.last_message.is_none());
+        assert_eq!(rig.all("SELECT hash FROM swarm_deletion").await, [note]);
+    }
 }
 
 #[tokio::test]

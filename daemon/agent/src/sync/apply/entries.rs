@@ -13,7 +13,7 @@ use crate::store::conversations::{Edit, NOTE_TO_SELF};
 use crate::store::entries::{self, NewMessage};
 use crate::store::events::NewEvent;
 use crate::store::messages::{self, kind};
-use crate::store::{expiry, swarm_expiry};
+use crate::store::{expiry, swarm_deletions, swarm_expiry};
 use crate::sync::judge::{Action, Incoming};
 use crate::time::to_db;
 
@@ -51,6 +51,7 @@ impl Round<'_> {
         let mut rows: Vec<NewMessage> = Vec::with_capacity(let_in.len());
         let mut by_id: HashMap<String, &Incoming> = HashMap::new();
         let mut shorten: HashMap<String, String> = HashMap::new();
+        let mut unwanted = Vec::new();
         for (message, stored) in let_in {
             let Some((number, to, approved, last_read_ms)) = self.edit(&message.peer).map(|edit| {
                 let row = &edit.row;
@@ -73,6 +74,7 @@ impl Round<'_> {
                 shorten.insert(row.public_id.clone(), stored.hash.clone());
             }
             if unsent.contains(&(&*message.author, message.sent_ms)) && is_visible(&row.kind) {
+                unwanted.push(stored.hash.clone());
                 if to == NOTE_TO_SELF {
                     self.refuse("UNSENT");
                     continue;
@@ -117,7 +119,9 @@ impl Round<'_> {
         }
         control::add_calls(&mut *connection, &calls).await?;
         self.outcome.shorten |= !copies.is_empty();
-        swarm_expiry::add(connection, &copies).await?;
+        swarm_expiry::add(&mut *connection, &copies).await?;
+        self.outcome.deletions |= !unwanted.is_empty();
+        swarm_deletions::add(connection, &unwanted, self.now_ms).await?;
         self.outcome.added += u32::try_from(added.len()).unwrap_or(u32::MAX);
         Ok(())
     }
