@@ -63,7 +63,7 @@ pub async fn change(
 }
 
 /// Deletes some of a conversation's messages on this device, the oldest first; they do not come back, since what was
-/// received stays known. Those still being sent stay. Returns whether there may be more, and the place in the event log
+/// received stays known. Those still being sent stay, unless they are deleted already. Returns whether there may be more, and the place in the event log
 /// before.
 pub async fn clear(
     connection: &mut SqliteConnection,
@@ -73,8 +73,9 @@ pub async fn clear(
     let seq = head(&mut *connection).await?;
     let row = conversation(&mut *connection, selector).await?;
     let gone: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT receive_seq, public_id FROM message WHERE conversation = ?1 AND send_state <> ?2
-             AND sync_state <> ?2 ORDER BY order_ms, receive_seq LIMIT ?3",
+        "SELECT receive_seq, public_id FROM message WHERE conversation = ?1
+             AND (deleted = 1 OR send_state <> ?2 AND sync_state <> ?2)
+         ORDER BY order_ms, receive_seq LIMIT ?3",
     )
     .bind(row.id)
     .bind(SENDING)

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::{ActionError, Actor, Of, head, message};
 use crate::store::conversations::{self, Edit, NOTE_TO_SELF};
 use crate::store::events::{self, NewEvent};
-use crate::store::messages::FAILED;
+use crate::store::messages::{FAILED, SENDING};
 use crate::store::{expiry, swarm_deletions, targets};
 
 /// Where a message is to be deleted.
@@ -65,7 +65,10 @@ pub async fn delete(
         return Ok(seq);
     } else {
         targets::erase(&mut *connection, &[row.receive_seq]).await?;
-        let fields = ["content", "attachments", "reactions"];
+        let mut fields = vec!["content", "attachments", "reactions"];
+        if row.send_state == SENDING || row.sync_state == SENDING {
+            fields.extend(["send_state", "sync_state", "failure_reason"]);
+        }
         NewEvent::message_changed(&row.conversation, &row.public_id, &fields)
     };
     events::append(&mut *connection, &[event], actor.now_ms).await?;

@@ -226,7 +226,8 @@ pub async fn progress(
     let (hash, expiry) = change.stored.clone().unzip();
     let row = sqlx::query(
         "UPDATE message SET send_state = coalesce(?1, send_state),
-             sync_state = coalesce(?2, sync_state), failure = coalesce(?3, failure),
+             sync_state = coalesce(?2, sync_state),
+             failure = CASE WHEN ?1 = ?9 THEN '' ELSE coalesce(?3, failure) END,
              hash = coalesce(?4, hash), server_expiry_ms = coalesce(?5, server_expiry_ms),
              expiry_start_ms = CASE WHEN expiry_type = 0 THEN NULL ELSE coalesce(expiry_start_ms, ?6) END,
              expiry_cause = CASE WHEN expiry_type = 0 OR expiry_start_ms IS NOT NULL OR ?6 IS NULL
@@ -245,6 +246,8 @@ pub async fn progress(
     .bind(change.expiry_start_ms)
     .bind(receive_seq)
     .bind(cause::SENT)
+    // One that was cancelled on its way may have been stored all the same.
+    .bind(super::messages::SENT)
     .fetch_optional(&mut *connection)
     .await?;
     let Some(row) = row else { return Ok(()) };

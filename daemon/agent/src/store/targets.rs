@@ -102,7 +102,7 @@ pub async fn own_by_time(
 }
 
 /// Empties messages: nothing but author and time is left, which still keep the same message from coming again. What
-/// waits in the outbox for them goes, too.
+/// waits in the outbox for them goes, too, and they are no longer being sent.
 pub async fn erase(connection: &mut SqliteConnection, seqs: &[i64]) -> Result<(), StoreError> {
     if !seqs.is_empty() {
         scrub::removed(&mut *connection).await?;
@@ -113,6 +113,13 @@ pub async fn erase(connection: &mut SqliteConnection, seqs: &[i64]) -> Result<()
                  msg_id = NULL, quote_author = NULL, quote_sent_ms = NULL, preview_url = NULL,
                  preview_title = NULL, invitation_url = NULL, invitation_name = NULL
              WHERE receive_seq IN (",
+            ")",
+        ),
+        // SENDING ends as FAILED, and the copy for the own devices as NONE: what a cancelled one ends as.
+        (
+            "UPDATE message SET send_state = iif(send_state = 2, 4, send_state),
+                 failure = iif(send_state = 2, 'CANCELLED', failure), sync_state = 1
+             WHERE (send_state = 2 OR sync_state = 2) AND receive_seq IN (",
             ")",
         ),
         ("DELETE FROM attachment WHERE message IN (", ")"),

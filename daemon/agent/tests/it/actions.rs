@@ -8,6 +8,8 @@ use sessiond::actions::send::{Draft, send};
 use sessiond::actions::{ActionError, Actor, approve, expire, outgoing, react, read, typing};
 use sessiond::store::StoreError;
 use sessiond::store::conversations::Selector;
+use sessiond::store::entries::{self, Progress};
+use sessiond_proto::v1;
 use sqlx::SqliteConnection;
 
 use crate::common::{Rig, keys, rig};
@@ -420,6 +422,35 @@ async fn what_is_cleared_does_not_come_back() {
     assert_eq!(rig.words(2).await, ["on its way", "new"]);
 }
 
+/// What is deleted while it waits to be sent waits no longer, and goes when the conversation is cleared.
+#[tokio::test]
+async fn what_is_deleted_while_it_waits_is_no_longer_being_sent() {
+    let rig = rig().await;
+    rig.hear(&[say(2, rig.context.now_ms() - 10_000, text("hi"))])
+        .await;
+    let id = send_to(&rig, 2, draft("on second thoughts", "t"))
+        .await
+        .unwrap();
+    act(&rig, move |connection, actor| {
+        Box::pin(async move { delete(connection, actor, &id, Scope::Here).await })
+    })
+    .await
+    .unwrap();
+    assert_eq!(outbox(&rig).await, ["REQUEST_RESPONSE to 2"]);
+    let deleted = rig.messages(2).await.pop().unwrap();
+    assert_eq!(
+        (deleted.send_state, deleted.sync_state),
+        (v1::SendState::Failed.into(), v1::SendState::None.into())
+    );
+    assert_eq!(deleted.failure_reason, "CANCELLED");
+    act(&rig, |connection, actor| {
+        Box::pin(async move { change::clear(connection, actor, &with(2)).await })
+    })
+    .await
+    .unwrap();
+    assert!(rig.messages(2).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_waiting_message_is_taken_back_and_sent_again() {
     let rig = rig().await;
@@ -466,6 +497,28 @@ async fn a_waiting_message_is_taken_back_and_sent_again() {
     assert_eq!(outbox(&rig).await, ["TEXT to 2", "then TEXT to 1"]);
     // The same bytes: the same words, quote and preview at the same time.
     assert_eq!(rig.one::<String>(items).await, before);
+    // It was on its way this very moment: then it is sent, for no reason at all.
+    again(false).await.unwrap();
+    let stored = Progress {
+        send_state: Some(3),
+        ..Progress::default()
+    };
+    rig.context
+        .db
+        .writer()
+        .call(move |connection| {
+            Box::pin(async move {
+                let all: Vec<i64> =
+                    sqlx::query_scalar("SELECT receive_seq FROM message WHERE failure <> ''")
+                        .fetch_all(&mut *connection)
+                        .await?;
+                entries::progress(connection, all[0], &stored, 1).await
+            })
+        })
+        .await
+        .unwrap();
+    let sent = rig.messages(2).await.pop().unwrap();
+    assert_eq!((sent.send_state, &*sent.failure_reason), (3, ""));
 }
 
 #[tokio::test]
