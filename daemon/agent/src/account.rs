@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::actions::react::Pace;
 use crate::actions::send::{Draft, send};
-use crate::actions::{ActionError, Actor};
+use crate::actions::{self, ActionError, Actor};
 use crate::events::{Cursor, EndReason, Hub};
 use crate::notify;
 use crate::notify::focus::Focus;
@@ -231,7 +231,7 @@ impl Account {
         Ok(())
     }
 
-    /// Carries out an action, and wakes whoever has work by it. Returns after it is on disk.
+    /// [`actions::act`].
     pub async fn act<T, F>(&self, action: F) -> Result<T, ActionError>
     where
         T: Send + 'static,
@@ -242,17 +242,7 @@ impl Account {
             + Send
             + 'static,
     {
-        let actor = Actor::now(&self.context);
-        let outcome = self
-            .context
-            .db
-            .writer()
-            .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
-            .await?;
-        self.context.outbox_filled.notify_one();
-        self.context.deletions_filled.notify_one();
-        self.context.shorten_filled.notify_one();
-        Ok(outcome)
+        actions::act(&self.context, action).await
     }
 
     /// As [`Account::act`], for what removes content, with [`Account::scrub`].

@@ -17,6 +17,7 @@ pub mod send;
 pub mod tell;
 pub mod typing;
 
+use futures_util::future::BoxFuture;
 use session_protocol::content::{
     Destination, Expiration, ExpirationMode, Frame, Kind, Profile, WriteError,
 };
@@ -55,6 +56,26 @@ pub enum ActionError {
     /// What should be sent cannot be written.
     #[error("the message cannot be sent: {0}")]
     Write(#[from] WriteError),
+}
+
+/// Carries out an action of the user, and wakes whoever has work by it. Returns after it is on disk.
+pub async fn act<T, F>(context: &Context, action: F) -> Result<T, ActionError>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection, &'c Actor) -> BoxFuture<'c, Result<T, ActionError>>
+        + Send
+        + 'static,
+{
+    let actor = Actor::now(context);
+    let outcome = context
+        .db
+        .writer()
+        .act(move |connection| Box::pin(async move { action(connection, &actor).await }))
+        .await?;
+    context.outbox_filled.notify_one();
+    context.deletions_filled.notify_one();
+    context.shorten_filled.notify_one();
+    Ok(outcome)
 }
 
 impl From<sqlx::Error> for ActionError {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use session_protocol::AccountId;
 use tokio::time::{Instant, sleep_until};
 
-use crate::actions::{ActionError, Actor, read};
+use crate::actions::{self, ActionError, read};
 use crate::store::StoreError;
 use crate::store::conversations::{self, ConversationRow, Selector};
 use crate::store::events::{self, EventRow, kind};
@@ -510,30 +510,15 @@ impl Notifier {
 
     /// Everything up to a message is read.
     async fn mark_read(&self, conversation: String, up_to: String) {
-        let actor = Actor {
-            own: self.context.account_id(),
-            name: self.context.db.meta().display_name.clone(),
-            profile_s: 0,
-            now_ms: self.context.now_ms(),
-        };
-        let marked = self
-            .context
-            .db
-            .writer()
-            .call(move |connection| {
-                Box::pin(async move {
-                    let selector = Selector::Id(conversation);
-                    match read::mark_read(connection, &actor, &selector, Some(&up_to)).await {
-                        Err(ActionError::Store(error)) => Err(error),
-                        // It is gone meanwhile: nothing was written.
-                        Err(_) | Ok(_) => Ok(()),
-                    }
-                })
-            })
-            .await;
-        match marked {
-            Ok(()) => self.context.outbox_filled.notify_one(),
-            Err(error) => tracing::warn!(%error, "a conversation was not marked as read"),
+        let selector = Selector::Id(conversation);
+        let marked = actions::act(&self.context, move |connection, actor| {
+            Box::pin(
+                async move { read::mark_read(connection, actor, &selector, Some(&up_to)).await },
+            )
+        });
+        // Any other error: it is gone meanwhile.
+        if let Err(ActionError::Store(error)) = marked.await {
+            tracing::warn!(%error, "a conversation was not marked as read");
         }
     }
 

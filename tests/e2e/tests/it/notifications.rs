@@ -509,3 +509,142 @@ async fn another_server_has_numbers_of_its_own() {
     b.until_messages(&a_id, 4).await;
     assert!(!has_it(&b).await);
 }
+
+/// Reading from a notification is reading like any other: the account's devices learn of it at once.
+#[tokio::test]
+async fn what_is_read_from_a_notification_is_read_on_all_devices() {
+    let Some(bus) = Bus::start() else { return };
+    let server = Server::start(&bus, &["actions", "body"], false).await;
+    let net = Localnet::start().await;
+    let (a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    let phrase = a.phrases().await.recovery_phrase;
+    set(&a, v1::NotificationPrivacy::NameAndText).await;
+    a.send_stored(&b_id, "hello").await;
+    b.until_messages(&a_id, 1).await;
+    b.send_stored(&a_id, "hi").await;
+    let mode = v1::DisappearingMode::AfterRead;
+    b.send_disappearing(&a_id, "for a day", mode, 86_400).await;
+    let shown = until("it is shown", async || {
+        let mut calls = server.calls();
+        calls.pop().filter(|shown| shown.body == "for a day")
+    })
+    .await;
+    Recorder::action_invoked(&server.emitter(), shown.id, "mark-read")
+        .await
+        .unwrap();
+    server.until_closed(shown.id).await;
+    let second = Agent::start(&net, "second").await;
+    assert_eq!(second.restore(&phrase).await, a_id);
+    until("the other device learns of the reading", async || {
+        let all = second.messages(&b_id).await;
+        let found = all
+            .iter()
+            .find(|it| crate::harness::body(it) == "for a day")?;
+        (found.timer_start() == v1::TimerStart::ReadElsewhere).then_some(())
+    })
+    .await;
+}
+
+/// A server that never answers costs nothing.
+#[tokio::test]
+async fn a_hanging_server_holds_nothing_up() {
+    let Some(bus) = Bus::start() else { return };
+    let _server = Server::start(&bus, &["body"], true).await;
+    let net = Localnet::start().await;
+    let (mut a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    b.send_stored(&a_id, "one").await;
+    a.until_messages(&b_id, 1).await;
+    b.send_stored(&a_id, "two").await;
+    a.until_messages(&b_id, 2).await;
+    a.send_stored(&b_id, "three").await;
+    a.stop().await;
+}
+
+/// What is shown of a message goes with it, without anybody touching it.
+#[tokio::test]
+async fn a_notification_goes_with_its_message() {
+    let Some(bus) = Bus::start() else { return };
+    let server = Server::start(&bus, &["actions", "body"], false).await;
+    let net = Localnet::start().await;
+    let mut clock = NodeClock::of(&net);
+    let (a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    set(&a, v1::NotificationPrivacy::NameAndText).await;
+    a.send_stored(&b_id, "hello").await;
+    b.until_messages(&a_id, 1).await;
+    b.send_stored(&a_id, "hi").await;
+    let shown = server.until_calls(1).await.remove(0);
+    Recorder::action_invoked(&server.emitter(), shown.id, "mark-read")
+        .await
+        .unwrap();
+    server.until_closed(shown.id).await;
+    let mode = v1::DisappearingMode::AfterSend;
+    b.send_disappearing(&a_id, "soon gone", mode, 43_200).await;
+    let shown = server.until_calls(2).await.remove(1);
+    assert_eq!(shown.body, "soon gone");
+    assert!(shown.transient);
+    clock.advance(12 * 3_600_000 + 60_000, &[&a]).await;
+    server.until_closed(shown.id).await;
+    until("the message is gone", async || {
+        (a.messages(&b_id).await.len() == 2).then_some(())
+    })
+    .await;
+}
+
+/// Servers count their notifications anew when they start: a number of before must not be taken for one of now.
+#[tokio::test]
+async fn another_server_has_numbers_of_its_own() {
+    let Some(bus) = Bus::start() else { return };
+    let capabilities = ["actions", "body", "inline-reply"];
+    let server = Server::start(&bus, &capabilities, false).await;
+    let net = Localnet::start().await;
+    let (a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, b_id) = Agent::with_account(&net, "Bob").await;
+    let (c, c_id) = Agent::with_account(&net, "Carol").await;
+    let about = |calls: &[Shown], name: &str| {
+        let last = calls.iter().rfind(|shown| shown.summary.starts_with(name));
+        last.map(|shown| shown.id)
+    };
+    for (agent, id) in [(&b, &b_id), (&c, &c_id)] {
+        a.send_stored(id, "hello").await;
+        agent.until_messages(&a_id, 1).await;
+        agent.send_stored(&a_id, "hi").await;
+    }
+    let shown = until("both are shown", async || {
+        let calls = server.calls();
+        about(&calls, "Bob").zip(about(&calls, "Carol"))
+    });
+    let (bobs, carols) = shown.await;
+    Recorder::action_invoked(&server.emitter(), carols, "mark-read")
+        .await
+        .unwrap();
+    server.until_closed(carols).await;
+
+    // The next one gives Bob's number to Carol.
+    server.stop().await;
+    let server = Server::start(&bus, &capabilities, false).await;
+    server.record.lock().unwrap().last_id = bobs - 1;
+    c.send_stored(&a_id, "are you there?").await;
+    let calls = server.until_calls(1).await;
+    assert_eq!(about(&calls, "Carol"), Some(bobs));
+    Recorder::notification_replied(&server.emitter(), bobs, "to Carol alone")
+        .await
+        .unwrap();
+    let has_it = async |agent: &Agent| {
+        let messages = agent.messages(&a_id).await;
+        format!("{messages:?}").contains("to Carol alone")
+    };
+    until("the reply arrives", async || has_it(&c).await.then_some(())).await;
+    // Carol's is closed by then; Bob's next one is no replacement of anything that this server shows.
+    b.send_stored(&a_id, "and I?").await;
+    let calls = server.until_calls(2).await;
+    assert!(
+        about(&calls, "Bob").is_some_and(|id| id > bobs),
+        "{calls:?}"
+    );
+    a.send_stored(&b_id, "yes").await;
+    b.until_messages(&a_id, 4).await;
+    assert!(!has_it(&b).await);
+}
