@@ -16,6 +16,14 @@ pub fn wall_clock_ms() -> i64 {
         .unwrap_or(0)
 }
 
+/// Resolves at a time; without one never.
+pub async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Milliseconds as the database keeps them: later times than it can hold become the latest.
 pub fn to_db(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sessiond_proto::v1;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 use super::StreamEnd;
 use super::join::join;
@@ -15,11 +16,14 @@ use crate::convert;
 use crate::store::{AccountDb, StoreError, events};
 use crate::sync::Context;
 use crate::sync::signal::Signal;
+use crate::time::until;
 
 /// Events kept for live streams that fall behind; one that falls further behind reads pages instead.
 const LIVE: usize = 1_024;
 /// Longest one turn may take: nothing in it waits for the network or for a reader.
 const TURN: Duration = Duration::from_secs(120);
+/// Pause after the log could not be read.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Events read at once.
 pub(super) const PAGE: i64 = 200;
 
@@ -123,6 +127,7 @@ impl Hub {
     async fn follow(self: Arc<Self>, mut position: i64, mut signals: broadcast::Receiver<Signal>) {
         let mut committed = self.context.db.committed();
         let beat = self.context.progress.beats.register("events", TURN);
+        let mut again = None;
         loop {
             beat.turn();
             tokio::select! {
@@ -141,27 +146,33 @@ impl Hub {
                     continue;
                 }
                 changed = committed.changed() => if changed.is_err() { break },
+                () = until(again) => {}
             }
             // Without listeners nothing is joined; whoever comes later reads pages up to its own place.
-            match self.forward(position).await {
-                Ok(reached) => position = reached,
-                Err(error) => tracing::warn!(%error, "the event log cannot be followed"),
-            }
+            again = match self.forward(&mut position).await {
+                Ok(()) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "the event log cannot be followed");
+                    Some(Instant::now() + AGAIN)
+                }
+            };
         }
     }
 
-    async fn forward(&self, mut position: i64) -> Result<i64, StoreError> {
+    /// Hands on what is new after a position, and moves that.
+    async fn forward(&self, position: &mut i64) -> Result<(), StoreError> {
         let db: &AccountDb = &self.context.db;
         loop {
             let mut connection = db.readers().acquire().await?;
             if self.live.receiver_count() == 0 {
-                return events::head(&mut connection).await;
+                *position = events::head(&mut connection).await?;
+                return Ok(());
             }
-            let rows = events::after(&mut connection, position, PAGE).await?;
+            let rows = events::after(&mut connection, *position, PAGE).await?;
             let Some(last) = rows.last() else {
-                return Ok(position);
+                return Ok(());
             };
-            position = last.seq;
+            let last = last.seq;
             let now_ms = self.context.now_ms();
             let joined = join(&mut connection, db.meta().log_id, &rows, now_ms).await?;
             drop(connection);
@@ -172,6 +183,7 @@ impl Hub {
                     event: Arc::new(event),
                 }));
             }
+            *position = last;
         }
     }
 }

@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::health::{self, Health, Trouble};
 use super::scrub::Pending;
+use crate::time::until;
 
 /// Calls that may wait; more callers wait for a place.
 const CALL_QUEUE: usize = 256;
@@ -300,14 +301,6 @@ async fn run(
     }
     if let Err(error) = write.connection.close().await {
         tracing::warn!(%error, "the account database did not close cleanly");
-    }
-}
-
-/// Resolves at a time, or never.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -90,6 +90,36 @@ async fn streams_of_every_pace_see_every_event_once() {
     );
 }
 
+/// The log comes back without anything being written.
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn what_could_not_be_read_is_read_a_little_later() {
+    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+
+    let rig = crate::common::plain_rig().await;
+    let (hub, _task) = Hub::spawn(rig.context.clone()).await.unwrap();
+    let mut live = hub
+        .subscribe(String::new(), Start::Newest, false)
+        .await
+        .unwrap();
+    write(&rig, 1).await;
+    assert_eq!(seqs(&mut live, 1).await, [1]);
+    let hide = "PRAGMA legacy_alter_table = ON; ALTER TABLE event RENAME TO away";
+    rig.run(format!(
+        "INSERT INTO event (created_ms, kind, conversation, message, fields)
+             SELECT created_ms, kind, conversation, message, fields FROM event; {hide}"
+    ))
+    .await;
+    // It has been looked for by then.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let path = sessiond::store::AccountDb::path(rig.dir.path(), "account");
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut other = options.connect().await.unwrap();
+    let show = "PRAGMA legacy_alter_table = ON; ALTER TABLE away RENAME TO event";
+    sqlx::raw_sql(show).execute(&mut other).await.unwrap();
+    assert_eq!(seqs(&mut live, 1).await, [2]);
+}
+
 #[tokio::test]
 async fn a_cursor_the_log_does_not_know_is_refused() {
     let rig = rig().await;
