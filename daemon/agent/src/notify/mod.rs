@@ -2,13 +2,14 @@
 //! say.
 //!
 //! The task follows the event log from where it ends at the start, so that nothing is told twice over a restart. What
-//! comes with the first poll is told as one summary. A notification is closed when its messages were read anywhere,
-//! unsent, or have disappeared. Nothing waits for the task or for a notification server.
+//! comes with the first poll is told as one summary. A notification, the summary as well, is closed when its messages
+//! were read anywhere, unsent, or have disappeared. Only what is new makes a sound. Nothing waits for the task or for a notification server.
 //! Facts: messages.md 9; design.md promise 3 and 8; `users.md` 2.7.
 
 pub mod decide;
 pub mod focus;
 pub mod server;
+mod summary;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_protocol::AccountId;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::actions::{self, ActionError, read};
 use crate::store::StoreError;
@@ -26,15 +27,19 @@ use crate::store::messages::{self, MessageRow};
 use crate::store::settings::{self, Settings};
 use crate::sync::Context;
 use crate::sync::signal::{Signal, What};
+use crate::time::until;
 use decide::{Circumstances, Shown, Verdict};
 use focus::Focus;
 use server::{Act, Id, Manner, Server};
+use summary::Summary;
 use text::{Names, Subject, Words};
 
 /// Messages that come close together are told together.
 const BUNDLE: Duration = Duration::from_millis(500);
 /// How often it is looked whether the first poll is done, while it is not.
 const FIRST_POLL: Duration = Duration::from_secs(1);
+/// Pause after the log or what it speaks of could not be read.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Most conversations with a notification; the one shown longest ago is closed first.
 const CONVERSATIONS: usize = 64;
 /// Most messages remembered for one notification.
@@ -92,6 +97,7 @@ struct Notifier {
     flush_at: Option<Instant>,
     /// What came before the first poll was done: messages by conversation.
     backlog: Option<BTreeMap<String, Vec<Item>>>,
+    summary: Option<Summary>,
     /// Nothing older is told, ms.
     since_ms: i64,
 }
@@ -124,6 +130,7 @@ impl Notifier {
             pending: BTreeMap::new(),
             flush_at: None,
             backlog: Some(BTreeMap::new()),
+            summary: None,
             since_ms,
         })
     }
@@ -142,6 +149,7 @@ impl Notifier {
                     }
                     if let Err(error) = self.follow().await {
                         tracing::warn!(%error, "the event log cannot be followed");
+                        self.flush_at.get_or_insert_with(|| Instant::now() + AGAIN);
                     }
                 }
                 (id, act) = self.server.act(), if connected => self.acted(id, act).await,
@@ -149,21 +157,28 @@ impl Notifier {
                     self.flush_at = None;
                     if let Err(error) = self.flush().await {
                         tracing::warn!(%error, "notifications could not be brought up to date");
+                        self.flush_at = Some(Instant::now() + AGAIN);
                     }
                 }
                 () = tokio::time::sleep(FIRST_POLL), if self.backlog.is_some() => {}
             }
-            if self.backlog.is_some() && self.context.progress.last_poll_ms() > 0 {
+            if self.backlog.is_some() && self.first_poll_is_done() {
                 self.flush_at.get_or_insert_with(|| Instant::now() + BUNDLE);
             }
         }
-        for id in self
+        let summary = self.summary.iter().filter_map(Summary::id);
+        let notices = self
             .notices
             .values()
-            .filter_map(|notice| notice.id.as_ref())
-        {
+            .filter_map(|notice| notice.id.as_ref());
+        for id in summary.chain(notices) {
             self.server.close(id).await;
         }
+    }
+
+    /// What the swarm had at the start is on disk.
+    fn first_poll_is_done(&self) -> bool {
+        self.context.progress.covered_ms() > 0
     }
 
     /// Reads what is new in the log.
@@ -205,7 +220,7 @@ impl Notifier {
             | kind::MESSAGE_REMOVED
             | kind::CONVERSATION_CHANGED
             | kind::CONVERSATION_REMOVED
-                if self.notices.contains_key(about) =>
+                if self.notices.contains_key(about) || self.is_in_summary(about) =>
             {
                 self.pending.entry(about.clone()).or_default();
             }
@@ -227,58 +242,44 @@ impl Notifier {
         }
     }
 
-    /// Brings every notification up to date that something happened to.
+    /// Brings every notification up to date that something happened to. After a failure the rest is still to be done.
     async fn flush(&mut self) -> Result<(), StoreError> {
+        let first_poll_is_done = self.first_poll_is_done();
+        self.follow().await?;
         let settings = {
             let mut connection = self.context.db.readers().acquire().await?;
             settings::load(&mut connection).await?
         };
-        if self.context.progress.last_poll_ms() > 0
+        if first_poll_is_done
             && let Some(backlog) = self.backlog.take()
+            && let Err(error) = self.tell_backlog(&backlog, &settings).await
         {
-            self.tell_backlog(backlog, &settings).await?;
+            self.backlog = Some(backlog);
+            return Err(error);
         }
-        for (conversation, items) in std::mem::take(&mut self.pending) {
-            self.update(&conversation, items, &settings).await?;
+        let mut revised = false;
+        while let Some((conversation, items)) = self.pending.pop_first() {
+            let updated = async {
+                revised |= self.revise(&conversation, &settings).await?;
+                self.update(&conversation, items.clone(), &settings).await
+            };
+            if let Err(error) = updated.await {
+                self.pending.insert(conversation, items);
+                return Err(error);
+            }
+        }
+        if revised {
+            self.show_summary(true).await;
         }
         Ok(())
     }
 
-    /// One conversation is told as ever; several are told as one summary.
-    async fn tell_backlog(
-        &mut self,
-        backlog: BTreeMap<String, Vec<Item>>,
-        settings: &Settings,
-    ) -> Result<(), StoreError> {
-        let mut worth = Vec::new();
-        for (conversation, items) in backlog {
-            worth.extend(self.judge(&conversation, items, settings).await?);
-        }
-        match worth.as_slice() {
-            [] => {}
-            [only] => {
-                let conversation = only.row.public_id.clone();
-                let items: Vec<Item> = only.items.iter().map(|(item, _)| item.clone()).collect();
-                self.pending.entry(conversation).or_default().extend(items);
-            }
-            several => {
-                let messages = several.iter().map(|worth| worth.items.len()).sum();
-                let words = text::backlog(messages, several.len());
-                let manner = Manner {
-                    silent: settings.notification_silent,
-                    ..Manner::default()
-                };
-                self.server.show(None, &words, manner).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// What of these items is still worth telling; `None`: nothing is.
+    /// What of these items is still worth telling; `None`: nothing is. `told`: they speak of a message request.
     async fn judge(
         &self,
         conversation: &str,
         items: Vec<Item>,
+        told: bool,
         settings: &Settings,
     ) -> Result<Option<Worth>, StoreError> {
         let own = self.context.account_id().to_string();
@@ -299,10 +300,6 @@ impl Notifier {
             .map(|message| (message.public_id.clone(), message))
             .collect();
         // A request that is told stays told, whatever comes after its first message.
-        let told = self
-            .notices
-            .get(conversation)
-            .is_some_and(|notice| notice.request);
         let is_first = row.is_request()
             && (told || messages::count_up_to(&mut connection, row.id, 2).await? < 2);
         drop(connection);
@@ -365,15 +362,14 @@ impl Notifier {
         new: Vec<Item>,
         settings: &Settings,
     ) -> Result<(), StoreError> {
-        let fresh = !new.is_empty();
-        let mut items = match self.notices.get(conversation) {
-            Some(notice) => notice.items.clone(),
-            None => Vec::new(),
+        let (mut items, told) = match self.notices.get(conversation) {
+            Some(notice) => (notice.items.clone(), notice.request),
+            None => (Vec::new(), false),
         };
         items.extend(new);
         let excess = items.len().saturating_sub(MESSAGES);
         items.drain(..excess);
-        let judged = self.judge(conversation, items, settings).await?;
+        let judged = self.judge(conversation, items, told, settings).await?;
         let Some(Worth {
             row,
             items: worth,
@@ -399,12 +395,15 @@ impl Notifier {
             };
             text::conversation(&title, subject, worth.len(), shown, &names, markup)
         };
+        let before = self.notices.get(conversation);
+        let is_new = |item| before.is_none_or(|notice| !notice.items.contains(item));
+        let fresh = worth.iter().any(|(item, _)| is_new(item));
         let manner = Manner {
             actions: !request,
             transient: worth
                 .iter()
                 .any(|(_, message)| message.expiry.0 != 0 && message.expiry.1 > 0),
-            // Fewer messages than before make no sound.
+            // Fewer messages than before make no sound, nor does what nobody needs to be told.
             silent: settings.notification_silent || !fresh,
             urgent: newest.reaction.is_none() && message.kind == messages::kind::CALL,
         };
@@ -479,6 +478,11 @@ impl Notifier {
 
     /// Does what a user wants.
     async fn acted(&mut self, id: Id, act: Act) {
+        if self.summary.as_ref().and_then(Summary::id) == Some(&id) {
+            // It has no buttons.
+            self.summary = self.summary.take().filter(|_| act != Act::Closed);
+            return;
+        }
         let found = self
             .notices
             .iter()
@@ -548,17 +552,62 @@ impl Names for Known {
     }
 }
 
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use session_network::{IsolationKey, MemoryCache, Network, NetworkConfig, SystemClock};
+    use session_protocol::{AccountKeys, AccountSeed};
+    use tokio::sync::watch;
+
     use super::*;
     use crate::store::conversations::ONE_TO_ONE;
+    use crate::store::{AccountDb, Meta};
+    use crate::vault::DatabaseKey;
+
+    struct Nobody;
+
+    impl Replies for Nobody {
+        fn reply(&self, _: AccountId, _: String) {}
+    }
+
+    /// What the swarm gave but is not on disk yet is still part of what came meanwhile.
+    #[tokio::test]
+    async fn the_first_poll_is_over_when_it_is_on_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = AccountDb::path(dir.path(), "account");
+        let key = DatabaseKey::from_bytes([5; 32]);
+        let keys = AccountKeys::from_seed(&AccountSeed::from_bytes([1; 16]));
+        let nowhere = "name = \"nowhere\"\nseeds = [\"http://127.0.0.1:1\"]\nmin_nodes = 12\n";
+        let config = NetworkConfig::from_toml(nowhere).unwrap();
+        let meta = Meta {
+            network: config.name.clone(),
+            account_id: keys.account_id().to_string(),
+            display_name: "Me".into(),
+            profile_s: 0,
+            created_ms: 1,
+            log_id: [8; 8],
+        };
+        AccountDb::create(&path, &key, &meta).await.unwrap();
+        let (stop_sender, stop) = watch::channel(false);
+        let db = AccountDb::open(&path, &key, &config.name, stop.clone())
+            .await
+            .unwrap();
+        let cache = Arc::new(MemoryCache::new());
+        let network = Network::start(config, cache, Arc::new(SystemClock));
+        let isolation = IsolationKey::new("account", "test");
+        let context = Context::new(keys, db, network, isolation, stop);
+        let nobody = (Arc::new(Focus::default()), Arc::new(Nobody));
+        let mut notifier = Notifier::new(context.clone(), nobody.0, nobody.1)
+            .await
+            .unwrap();
+        context.polled();
+        notifier.flush().await.unwrap();
+        assert!(notifier.backlog.is_some());
+        context.progress.covered(1);
+        notifier.flush().await.unwrap();
+        assert!(notifier.backlog.is_none());
+        stop_sender.send_replace(true);
+        context.db.close(Duration::from_secs(10)).await;
+    }
 
     /// An accepted contact's conversation.
     pub(crate) fn conversation() -> ConversationRow {

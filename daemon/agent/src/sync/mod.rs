@@ -105,11 +105,11 @@ impl Progress {
     }
 
     /// When it was last written down that everything stored so far is read, ms; 0: not since the start.
-    fn covered_ms(&self) -> i64 {
+    pub fn covered_ms(&self) -> i64 {
         self.covered_ms.load(Ordering::Relaxed)
     }
 
-    fn covered(&self, now_ms: i64) {
+    pub(crate) fn covered(&self, now_ms: i64) {
         self.covered_ms.store(now_ms, Ordering::Relaxed);
     }
 
@@ -195,7 +195,7 @@ impl Context {
     }
 
     /// A member of the own swarm has answered.
-    fn polled(&self) {
+    pub(crate) fn polled(&self) {
         let now_ms = self.now_ms();
         self.progress.beats.turned(poller::TASK);
         let last_ms = self.progress.last_poll_ms.swap(now_ms, Ordering::Relaxed);

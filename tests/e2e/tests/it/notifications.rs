@@ -64,6 +64,7 @@ pub struct Shown {
     body: String,
     actions: Vec<String>,
     transient: bool,
+    silent: bool,
 }
 
 #[derive(Default)]
@@ -105,15 +106,17 @@ impl Recorder {
         } else {
             replaces_id
         };
-        let transient = hints
-            .get("transient")
-            .is_some_and(|value| bool::try_from(value.clone()) == Ok(true));
+        let is_set = |hint: &str| {
+            let value = hints.get(hint).cloned();
+            value.is_some_and(|value| bool::try_from(value) == Ok(true))
+        };
         record.calls.push(Shown {
             id,
             summary: summary.to_owned(),
             body: body.to_owned(),
             actions,
-            transient,
+            transient: is_set("transient"),
+            silent: is_set("suppress-sound"),
         });
         id
     }
@@ -398,116 +401,81 @@ async fn what_came_meanwhile_is_told_once() {
         calls[before].actions.is_empty(),
         "the server has no actions"
     );
+    assert!(!calls[before].silent);
+    // It says less when less is left to be read, without a sound, and goes with the last of it.
+    mark_read(&a, &b_id).await;
+    let calls = server.until_calls(before + 2).await;
+    let less = &calls[before + 1];
+    assert_eq!(
+        (less.id, less.body.as_str(), less.silent),
+        (calls[before].id, "3 new messages", true)
+    );
+    mark_read(&a, &c_id).await;
+    server.until_closed(less.id).await;
     // What was told is not told again.
     a.sync().await;
     a.kill();
     a.up().await;
     a.sync().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(server.calls().len(), before + 1);
+    assert_eq!(server.calls().len(), before + 2);
 }
 
-/// A server that never answers costs nothing.
-#[tokio::test]
-async fn a_hanging_server_holds_nothing_up() {
-    let Some(bus) = Bus::start() else { return };
-    let _server = Server::start(&bus, &["body"], true).await;
-    let net = Localnet::start().await;
-    let (mut a, a_id) = agent_on(&bus, &net, "a").await;
-    let (b, b_id) = Agent::with_account(&net, "Bob").await;
-    b.send_stored(&a_id, "one").await;
-    a.until_messages(&b_id, 1).await;
-    b.send_stored(&a_id, "two").await;
-    a.until_messages(&b_id, 2).await;
-    a.send_stored(&b_id, "three").await;
-    a.stop().await;
+async fn mark_read(agent: &Agent, with: &str) {
+    let request = v1::MarkConversationReadRequest {
+        selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
+            with.to_owned(),
+        )),
+        ..Default::default()
+    };
+    agent
+        .client()
+        .mark_conversation_read(request)
+        .await
+        .unwrap();
 }
 
-/// What is shown of a message goes with it, without anybody touching it.
+/// What nobody needs to be told does not tell again what was told before.
 #[tokio::test]
-async fn a_notification_goes_with_its_message() {
+async fn only_what_is_worth_telling_makes_a_sound() {
     let Some(bus) = Bus::start() else { return };
-    let server = Server::start(&bus, &["actions", "body"], false).await;
+    let server = Server::start(&bus, &["body"], false).await;
     let net = Localnet::start().await;
-    let mut clock = NodeClock::of(&net);
     let (a, a_id) = agent_on(&bus, &net, "a").await;
     let (b, b_id) = Agent::with_account(&net, "Bob").await;
-    set(&a, v1::NotificationPrivacy::NameAndText).await;
     a.send_stored(&b_id, "hello").await;
     b.until_messages(&a_id, 1).await;
     b.send_stored(&a_id, "hi").await;
-    let shown = server.until_calls(1).await.remove(0);
-    Recorder::action_invoked(&server.emitter(), shown.id, "mark-read")
-        .await
-        .unwrap();
-    server.until_closed(shown.id).await;
-    let mode = v1::DisappearingMode::AfterSend;
-    b.send_disappearing(&a_id, "soon gone", mode, 43_200).await;
-    let shown = server.until_calls(2).await.remove(1);
-    assert_eq!(shown.body, "soon gone");
-    assert!(shown.transient);
-    clock.advance(12 * 3_600_000 + 60_000, &[&a]).await;
-    server.until_closed(shown.id).await;
-    until("the message is gone", async || {
-        (a.messages(&b_id).await.len() == 2).then_some(())
-    })
-    .await;
-}
-
-/// Servers count their notifications anew when they start: a number of before must not be taken for one of now.
-#[tokio::test]
-async fn another_server_has_numbers_of_its_own() {
-    let Some(bus) = Bus::start() else { return };
-    let capabilities = ["actions", "body", "inline-reply"];
-    let server = Server::start(&bus, &capabilities, false).await;
-    let net = Localnet::start().await;
-    let (a, a_id) = agent_on(&bus, &net, "a").await;
-    let (b, b_id) = Agent::with_account(&net, "Bob").await;
-    let (c, c_id) = Agent::with_account(&net, "Carol").await;
-    let about = |calls: &[Shown], name: &str| {
-        let last = calls.iter().rfind(|shown| shown.summary.starts_with(name));
-        last.map(|shown| shown.id)
+    server.until_calls(1).await;
+    mark_read(&a, &b_id).await;
+    a.until_messages(&b_id, 2).await;
+    let request = v1::UpdateConversationRequest {
+        selector: Some(v1::update_conversation_request::Selector::AccountId(
+            b_id.clone(),
+        )),
+        conversation: Some(v1::Conversation {
+            notify_mode: v1::NotifyMode::Mentions.into(),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["notify_mode".to_owned()],
+        }),
+        ..Default::default()
     };
-    for (agent, id) in [(&b, &b_id), (&c, &c_id)] {
-        a.send_stored(id, "hello").await;
-        agent.until_messages(&a_id, 1).await;
-        agent.send_stored(&a_id, "hi").await;
-    }
-    let shown = until("both are shown", async || {
-        let calls = server.calls();
-        about(&calls, "Bob").zip(about(&calls, "Carol"))
-    });
-    let (bobs, carols) = shown.await;
-    Recorder::action_invoked(&server.emitter(), carols, "mark-read")
-        .await
-        .unwrap();
-    server.until_closed(carols).await;
-
-    // The next one gives Bob's number to Carol.
-    server.stop().await;
-    let server = Server::start(&bus, &capabilities, false).await;
-    server.record.lock().unwrap().last_id = bobs - 1;
-    c.send_stored(&a_id, "are you there?").await;
-    let calls = server.until_calls(1).await;
-    assert_eq!(about(&calls, "Carol"), Some(bobs));
-    Recorder::notification_replied(&server.emitter(), bobs, "to Carol alone")
-        .await
-        .unwrap();
-    let has_it = async |agent: &Agent| {
-        let messages = agent.messages(&a_id).await;
-        format!("{messages:?}").contains("to Carol alone")
-    };
-    until("the reply arrives", async || has_it(&c).await.then_some(())).await;
-    // Carol's is closed by then; Bob's next one is no replacement of anything that this server shows.
-    b.send_stored(&a_id, "and I?").await;
+    a.client().update_conversation(request).await.unwrap();
+    b.send_stored(&a_id, &format!("@{a_id} one")).await;
     let calls = server.until_calls(2).await;
-    assert!(
-        about(&calls, "Bob").is_some_and(|id| id > bobs),
-        "{calls:?}"
+    b.send_stored(&a_id, "not to you").await;
+    a.until_messages(&b_id, 4).await;
+    // Longer than messages are gathered for.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    b.send_stored(&a_id, &format!("@{a_id} two")).await;
+    let both = server.until_calls(calls.len() + 1).await;
+    assert_eq!(both.len(), 3, "{both:?}");
+    assert_eq!(
+        (both[2].summary.as_str(), both[2].silent),
+        ("Bob (2)", false)
     );
-    a.send_stored(&b_id, "yes").await;
-    b.until_messages(&a_id, 4).await;
-    assert!(!has_it(&b).await);
 }
 
 /// Reading from a notification is reading like any other: the account's devices learn of it at once.
