@@ -60,9 +60,6 @@ async fn soak() {
     let mut kills = 0;
     while began.elapsed() < Duration::from_secs(seconds) {
         let mut plan = Plan::new(rng.within(0..u64::MAX), SPELL);
-        // An agent that has just started knows the clocks of few nodes. Where a third of all are up to a day wrong, they
-        // can be most of those few, and what has a timer is gone. Wrong clocks are `faults`' and `clocks`' subject.
-        plan.kinds.retain(|kind| *kind != Kind::WrongClock);
         if rng.within(0..4) != 0 {
             // A change of swarms hands on everything that is stored, which in time becomes all that the nodes do.
             let changes = [Kind::Moved, Kind::Decommissioned];
