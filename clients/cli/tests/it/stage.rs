@@ -8,11 +8,23 @@ use std::{
 };
 
 use serde_json::Value;
+use sessiond_config::KEYS;
 
 use crate::fake::{Fake, Serving};
 
 /// Far more than anything here takes.
 pub const LONG: Duration = Duration::from_secs(60);
+
+/// The program without the settings of the person who runs the tests.
+pub fn sessionctl() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sessionctl"));
+    let colours = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
+    for setting in KEYS.iter().map(|key| key.variable).chain(colours) {
+        command.env_remove(setting);
+    }
+    command.env("SESSIOND_CONFIG", "").env("TZ", "UTC");
+    command
+}
 
 pub struct Stage {
     pub fake: Fake,
@@ -50,14 +62,11 @@ impl Stage {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sessionctl"));
+        let mut command = sessionctl();
         command
             .args(args)
             .env("SESSIOND_SOCKET", self.path())
             .env("SESSIOND_CONFIG", self.config())
-            .env_remove("SESSIONCTL_FULL")
-            .env("TZ", "UTC")
-            .env_remove("CLICOLOR_FORCE")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

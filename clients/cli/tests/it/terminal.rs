@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc,
     thread,
 };
@@ -18,7 +18,7 @@ use sessiond_client::v1::{AccountWarning, AccountWarningKind, EventKind, SendSta
 
 use crate::{
     fake::{BOB, Fake, ME, PHRASE, Serving, time},
-    stage::LONG,
+    stage::{LONG, sessionctl},
 };
 
 struct Person {
@@ -47,14 +47,11 @@ impl Person {
             .open(name.to_str().unwrap())
             .unwrap();
         let side = || Stdio::from(line.try_clone().unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sessionctl"));
+        let mut command = sessionctl();
         command
             .args(args)
             .env("SESSIOND_SOCKET", &path)
             .env("TERM", "xterm")
-            .env("TZ", "UTC")
-            .env("SESSIOND_CONFIG", "")
-            .env_remove("NO_COLOR")
             .stdin(side())
             .stdout(side())
             .stderr(side());

@@ -13,7 +13,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::harness::{Agent, Localnet, run, until};
+use crate::harness::{Agent, Localnet, cannot, run, until};
 
 /// What every Linux system calls nobody.
 const NOBODY: &str = "65534";
@@ -235,12 +235,10 @@ async fn another_user_is_refused() {
         setpriv
     };
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root can take another user's id");
-        return;
+        return cannot("only root can take another user's id");
     }
     if Command::new("setpriv").arg("--version").output().is_err() {
-        println!("skipped: setpriv is not installed");
-        return;
+        return cannot("setpriv is not installed");
     }
     // Only the agent's own check is left to stop a stranger.
     fs::set_permissions(room, fs::Permissions::from_mode(0o755)).unwrap();

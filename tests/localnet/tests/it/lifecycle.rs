@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use session_localnet::{LocalnetError, Options};
 use tempfile::TempDir;
@@ -163,10 +164,6 @@ fn the_program_says_when_it_is_ready_and_ends_on_a_signal() {
     assert_eq!(ready["nodes"][0]["ip"], json!("127.0.1.1"));
     let told: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
     assert_eq!(told["seeds"][0].as_str(), ready["seedUrl"].as_str());
-    let killed = Command::new("kill")
-        .args(["-TERM", &program.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
+    kill_process(Pid::from_child(&program), Signal::TERM).unwrap();
     assert!(program.wait().unwrap().success());
 }

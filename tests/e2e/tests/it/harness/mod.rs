@@ -36,6 +36,14 @@ pub const LONG: Duration = Duration::from_secs(120);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Says that a test, or what is left of it, cannot run on this machine, and why. With CI=true that is a failure.
+#[track_caller]
+pub fn cannot(why: &str) {
+    let in_ci = std::env::var("CI").as_deref() == Ok("true");
+    assert!(!in_ci, "cannot be skipped in CI: {why}");
+    eprintln!("skipped: {why}");
+}
+
 /// A directory with a short path, since that of a socket has at most 107 bytes. Goes with its last holder.
 pub type Room = Arc<TempDir>;
 

@@ -7,29 +7,32 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use sessiond_config::KEYS;
 
 use super::until;
 
 /// Every program of these tests, by the name it is called by.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e-node");
 
-/// Settings of the person who runs the tests do not reach the programs under test.
-const SETTINGS: [&str; 15] = [
-    "RUST_LOG",
-    "JOURNAL_STREAM",
-    "NO_COLOR",
-    "SESSIOND_LOG_FILE",
-    "SESSIOND_LOG_LEVEL",
-    "SESSIOND_NETWORK",
-    "SESSIOND_NODE_LIST",
-    "SESSIOND_PASSPHRASE_FILE",
-    "SESSIOND_PROXY",
-    "SESSIOND_PROXY_LOGIN_FILE",
-    "SESSIOND_SOCKET",
-    "SESSIOND_STATE_DIR",
-    "SESSIOND_VAULT",
+/// Settings of the person who runs the tests, and of what they run under, that do not reach the programs under test; as
+/// everything that the configuration file can say ([`KEYS`]).
+const SETTINGS: [&str; 16] = [
+    "CLICOLOR",
     "CLICOLOR_FORCE",
+    "CREDENTIALS_DIRECTORY",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NO_COLOR",
+    "NOTIFY_SOCKET",
+    "SESSIOND_HANDOVER",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
 ];
 
 /// Address of a bus that is not there.
@@ -51,7 +54,7 @@ pub fn program_within(name: &str, namespace: &str) -> Command {
 }
 
 fn without_settings(mut command: Command) -> Command {
-    for setting in SETTINGS {
+    for setting in KEYS.iter().map(|key| key.variable).chain(SETTINGS) {
         command.env_remove(setting);
     }
     // No notifications on the desktop of whoever runs the tests.
