@@ -1,4 +1,4 @@
-# Shared by tests/run and .ci/run: runs parts, counts them, prints the time each took.
+# Shared by tests/run, .ci/run and the parts: runs parts, counts them, prints the time each took; what parts need.
 
 passed=0
 failed=0
@@ -38,6 +38,28 @@ summary() {
   [ "$failed" -eq 0 ]
 }
 
+# privileged: whether packages can be installed, namespaces and file systems made, and other users taken on.
+privileged() { [ "$(id -u)" = 0 ]; }
+
+# target_dir: where cargo builds, whoever said so. Its answer is one line of JSON, in which a path's quotes are escaped.
+target_dir() {
+  cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
+# without_settings: takes out of this shell's environment what its user has set for the programs under test, and what they
+# would take from a service manager or a desktop. Where things are kept stays for the caller to say.
+without_settings() {
+  local name
+  for name in $(compgen -e); do
+    case $name in
+      SESSIOND_E2E_* | SESSIOND_TEST_*) ;;
+      SESSIOND_* | SESSIONCTL_* | XDG_* | WATCHDOG_* | LISTEN_* | CLICOLOR* | RUST_LOG | NO_COLOR | JOURNAL_STREAM | NOTIFY_SOCKET \
+        | CREDENTIALS_DIRECTORY | DISPLAY | WAYLAND_DISPLAY) unset "$name" ;;
+    esac
+  done
+  export SESSIOND_CONFIG= DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent/bus
+}
+
 apt_updated=
 
 # installed COMMAND PACKAGE...: makes sure that a command is there, by apt-get where that is possible.
@@ -49,7 +71,7 @@ installed() {
 }
 
 install_packages() {
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+  privileged && command -v apt-get >/dev/null || return 1
   local options=(-y -q -o DPkg::Lock::Timeout=300 --no-install-recommends)
   if [ -z "$apt_updated" ]; then
     apt-get -q -o DPkg::Lock::Timeout=300 update </dev/null >/dev/null || return 1
