@@ -22,6 +22,8 @@ const KEPT: usize = 64;
 pub struct Collapse {
     /// The oldest first.
     said: Vec<Said>,
+    /// Lines that were not written because another one stands for them, so far.
+    pub collapsed: u64,
 }
 
 struct Said {
@@ -44,6 +46,7 @@ impl Collapse {
             .find(|said| said.record.says_the_same(&record))
         {
             said.again += 1;
+            self.collapsed += 1;
             return out;
         }
         if self.said.len() == KEPT {
@@ -132,7 +135,9 @@ mod tests {
         for s in 2..60 {
             assert!(say(s, "a").is_empty());
         }
+        // This one as well, although something is written at the same moment.
         assert_eq!(say(60, "a"), ["a … repeated 58 times in 60 s"]);
+        assert_eq!(collapse.collapsed, 59);
         assert_eq!(collapse.next(), Some(at(120)));
         assert!(collapse.due(at(119)).is_empty());
         assert_eq!(

@@ -113,9 +113,8 @@ impl Work {
                 Ok(Order::Line(record)) => {
                     let at = record.at;
                     let lines = self.collapse.take(*record);
-                    if lines.is_empty() {
-                        self.counts.collapsed.fetch_add(1, Ordering::Relaxed);
-                    }
+                    let collapsed = self.collapse.collapsed;
+                    self.counts.collapsed.store(collapsed, Ordering::Relaxed);
                     self.write(&lines);
                     self.tell_of_lost(at);
                 }
