@@ -1,13 +1,14 @@
 //! The command line of the agent.
 
+use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::builder::TypedValueParser as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use session_network::{NetworkConfig, Proxy};
 use zeroize::Zeroizing;
 
@@ -49,6 +50,14 @@ pub enum Command {
     /// Install, remove or look at the service that runs the agent
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Print the man page, or write those of all commands into a directory
+    ///
+    /// For example: sessiond man --dir ~/.local/share/man/man1
+    Man {
+        /// Where to write sessiond.1, sessiond-run.1 and so on
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// How to run.
@@ -160,6 +169,18 @@ impl RunArgs {
     }
 }
 
+/// Man pages, made of the definition of the command line.
+pub fn man(dir: Option<&Path>) -> io::Result<()> {
+    let command = Cli::command();
+    match dir {
+        None => clap_mangen::Man::new(command).render(&mut io::stdout()),
+        Some(dir) => {
+            std::fs::create_dir_all(dir)?;
+            clap_mangen::generate_to(command, dir)
+        }
+    }
+}
+
 /// Runs the agent until it is told to stop. After a lock the process begins anew, locked, with the same socket: that
 /// leaves nothing of the account in its memory.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
@@ -185,7 +206,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     // Only a socket of ours is left here: the state directory is still held.
     if listener.origin() == Origin::Bound
         && let Err(error) = std::fs::remove_file(&socket)
-        && error.kind() != std::io::ErrorKind::NotFound
+        && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "the socket stays behind");
     }
@@ -218,7 +239,7 @@ async fn start(args: &RunArgs, locked_by_user: bool) -> anyhow::Result<Arc<Agent
 }
 
 /// The socket that the service manager made, else one of ours.
-fn listener(socket: &std::path::Path) -> std::io::Result<Listener> {
+fn listener(socket: &Path) -> io::Result<Listener> {
     match Listener::from_manager()? {
         Some(listener) => Ok(listener),
         None => Listener::bind(socket),
@@ -226,7 +247,7 @@ fn listener(socket: &std::path::Path) -> std::io::Result<Listener> {
 }
 
 /// Executes this program in place of itself, with the same arguments. Returns only when that fails.
-fn begin_anew(listener: &Listener) -> std::io::Error {
+fn begin_anew(listener: &Listener) -> io::Error {
     let mut args = std::env::args_os();
     let anew = platform::own_program().and_then(|program| {
         let mut command = process::Command::new(program);
@@ -243,11 +264,7 @@ fn begin_anew(listener: &Listener) -> std::io::Error {
     }
 }
 
-async fn serve(
-    agent: &std::sync::Arc<Agent>,
-    listener: &Listener,
-    socket: &std::path::Path,
-) -> anyhow::Result<()> {
+async fn serve(agent: &Arc<Agent>, listener: &Listener, socket: &Path) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -255,8 +272,8 @@ async fn serve(
     let acceptor = listener.acceptor()?;
     tracing::info!(socket = %socket.display(), "ready");
     supervisor::ready("answers on its socket");
-    let feeding = tokio::spawn(supervisor::feed(std::sync::Arc::clone(agent)));
-    let stopper = std::sync::Arc::clone(agent);
+    let feeding = tokio::spawn(supervisor::feed(Arc::clone(agent)));
+    let stopper = Arc::clone(agent);
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -276,12 +293,7 @@ async fn serve(
         supervisor::stopping();
         stopper.request_stop();
     });
-    let served = server::serve(
-        acceptor,
-        Api::new(std::sync::Arc::clone(agent)),
-        agent.stop_signal(),
-    )
-    .await;
+    let served = server::serve(acceptor, Api::new(Arc::clone(agent)), agent.stop_signal()).await;
     feeding.abort();
     served
 }

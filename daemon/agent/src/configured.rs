@@ -79,7 +79,7 @@ fn differ(before: &[Taken], now: &[Taken]) -> Vec<&'static str> {
         .collect()
 }
 
-/// This process's command line. Ends the process when it or the configuration file is wrong.
+/// This process's command line. Ends the process when it, or for `run` the configuration file, is wrong.
 #[must_use]
 pub fn parse() -> Cli {
     let args = own_arguments();
@@ -91,8 +91,11 @@ pub fn parse() -> Cli {
             cli
         }
         Err(error) => {
-            // Help and the version need no file.
-            let _ = Cli::parse_from(&args);
+            // Only `run` takes anything from the file; help and the version end here.
+            let cli = Cli::parse_from(&args);
+            if !matches!(cli.command, Command::Run(_)) {
+                return cli;
+            }
             eprintln!("sessiond: {error}\n  correct the file, or see `sessionctl config`");
             exit(WRONG_USAGE);
         }

@@ -9,11 +9,10 @@ fn main() -> ExitCode {
     let cli = configured::parse();
     let args = match cli.command {
         Command::Run(args) => args,
-        Command::Service(command) => {
-            return service::run(command).unwrap_or_else(|error| {
-                eprintln!("sessiond: {error:#}");
-                ExitCode::FAILURE
-            });
+        Command::Service(command) => return ended(service::run(command)),
+        Command::Man { dir } => {
+            let made = cli::man(dir.as_deref()).map(|()| ExitCode::SUCCESS);
+            return ended(made.map_err(Into::into));
         }
     };
     if let Err(error) = log::init(&args.log) {
@@ -31,11 +30,12 @@ fn main() -> ExitCode {
     // A vault that hangs must not hold the process.
     runtime.shutdown_background();
     log::flush();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sessiond: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("sessiond: {error:#}");
+        ExitCode::FAILURE
+    })
 }

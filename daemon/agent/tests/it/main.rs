@@ -14,6 +14,7 @@ mod invite;
 mod kinds;
 mod later;
 mod local;
+mod man;
 mod opening;
 mod receive;
 mod repair;
