@@ -299,9 +299,11 @@ impl Notifier {
             .into_iter()
             .map(|message| (message.public_id.clone(), message))
             .collect();
-        // A request that is told stays told, whatever comes after its first message.
+        // A request that is told stays told, whatever comes after its first messages. Several may come at once.
+        let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        let most = count.saturating_add(1);
         let is_first = row.is_request()
-            && (told || messages::count_up_to(&mut connection, row.id, 2).await? < 2);
+            && (told || messages::count_up_to(&mut connection, row.id, most).await? <= count);
         drop(connection);
         let at = Circumstances {
             own: &own,

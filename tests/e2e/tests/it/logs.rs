@@ -136,6 +136,9 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
     a.send_stored(&b_id, HEARD).await;
     b.send_stored(&a_id, HEARD).await;
     a.until_messages(&b_id, 3).await;
+    if let Some(server) = &server {
+        server.until_calls(1).await;
+    }
 
     let nobody = format!("05{}", "7".repeat(64));
     let everything: &[Line<'_>] = &[
@@ -215,9 +218,6 @@ async fn logs_tell_no_secret_at_any_level_and_name_nobody_at_info() {
     .await;
     a.until_ready().await;
     made += &counted(&a).await;
-    if let Some(server) = &server {
-        server.until_calls(1).await;
-    }
     run(
         ctl(&b.socket(), &["account", "delete", &b_id, "--yes"]),
         b"",

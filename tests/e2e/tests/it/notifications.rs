@@ -611,3 +611,24 @@ async fn another_server_has_numbers_of_its_own() {
     b.until_messages(&a_id, 4).await;
     assert!(!has_it(&b).await);
 }
+
+#[tokio::test]
+async fn a_stranger_who_wrote_twice_before_it_was_seen_is_told() {
+    let Some(bus) = Bus::start() else { return };
+    let server = Server::start(&bus, &["body"], false).await;
+    let net = Localnet::start().await;
+    let (mut a, a_id) = agent_on(&bus, &net, "a").await;
+    let (b, _) = Agent::with_account(&net, "Bob").await;
+    a.stop().await;
+    for text in ["are you there", "it is me"] {
+        b.send_stored(&a_id, text).await;
+    }
+    a.up().await;
+    let calls = server.until_calls(1).await;
+    assert_eq!(calls[0].summary, "New message request");
+    // Once told, the third is no news.
+    b.send_stored(&a_id, "hello?").await;
+    a.sync().await;
+    a.stop().await;
+    assert_eq!(server.until_calls(1).await.len(), 1);
+}
