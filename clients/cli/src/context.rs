@@ -87,6 +87,31 @@ fn switch(config: Option<&Config>) -> bool {
     value.is_some_and(|value| value == "true")
 }
 
+/// What fits beside the cursor into a line of the terminal that shows progress. A line that the terminal breaks could not
+/// be written over: of it only the last part would go.
+fn room() -> usize {
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col) - 1,
+        _ => usize::MAX,
+    }
+}
+
+/// That and for how long one waits, in so many characters at most.
+fn sign_of_life(turn: &str, text: &str, seconds: u64, room: usize) -> String {
+    let time = format!("{seconds} s");
+    let left = room.saturating_sub(turn.chars().count() + time.chars().count() + 2);
+    let shown = if text.chars().count() <= left {
+        text.to_owned()
+    } else {
+        let begin: String = text.chars().take(left.saturating_sub(1)).collect();
+        format!("{begin}…")
+    };
+    format!("{turn} {shown} {time}")
+        .chars()
+        .take(room)
+        .collect()
+}
+
 impl Context {
     /// For one run.
     #[must_use]
@@ -209,7 +234,8 @@ impl Context {
                 outcome = &mut work => break outcome,
                 _ = beat.tick() => {
                     let turn = turns.next().copied().unwrap_or_default();
-                    let line = format!("{turn} {text} {} s", started.elapsed().as_secs());
+                    let seconds = started.elapsed().as_secs();
+                    let line = sign_of_life(turn, text, seconds, room());
                     width = line.chars().count();
                     // Progress that cannot be shown is no reason to stop.
                     let _ = write!(self.terminal.err, "\r{}", paint(FAINT, line));
@@ -268,4 +294,24 @@ pub(crate) fn write_json_error(err: &mut dyn Write, failure: &Failure) -> io::Re
         "advice": failure.advice().unwrap_or_default(),
     });
     writeln!(err, "{}", json::line(&object)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_life_fit() {
+        for (room, expected) in [
+            (usize::MAX, "| Waiting for ö … 12 s"),
+            (22, "| Waiting for ö … 12 s"),
+            (21, "| Waiting for ö… 12 s"),
+            (9, "| W… 12 s"),
+            (3, "| …"),
+            (0, ""),
+        ] {
+            let line = sign_of_life("|", "Waiting for ö …", 12, room);
+            assert_eq!(line, expected, "{room}");
+        }
+    }
 }

@@ -10,3 +10,4 @@ mod rpcs;
 mod sessionctl;
 mod stage;
 mod terminal;
+mod tmux;

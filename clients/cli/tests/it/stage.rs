@@ -126,3 +126,11 @@ pub fn until(mut true_now: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Says that a test cannot run on this machine, and why. With CI=true that is a failure.
+#[track_caller]
+pub fn cannot(why: &str) {
+    let in_ci = std::env::var("CI").as_deref() == Ok("true");
+    assert!(!in_ci, "cannot be skipped in CI: {why}");
+    eprintln!("skipped: {why}");
+}
