@@ -5,6 +5,7 @@ outlives the tests.
 """
 
 import asyncio
+import json
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -18,8 +19,16 @@ T = TypeVar("T")
 # Far more than anything here takes, also on a machine that is busy with something else.
 LONG = 120.0
 
-_BUILD = Path(__file__).parents[3] / "target" / "debug" / "e2e-node"
-NODE = Path(os.environ.get("SESSIOND_TEST_NODE", _BUILD))
+
+
+def _built() -> Path:
+    """Where cargo has built it, wherever that is."""
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
+    answer = subprocess.run(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, check=True)
+    return Path(json.loads(answer.stdout)["target_directory"]) / "debug" / "e2e-node"
+
+
+NODE = Path(os.environ.get("SESSIOND_TEST_NODE") or _built())
 
 
 async def until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
