@@ -65,17 +65,20 @@ pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Resul
     Ok(())
 }
 
-/// Puts these off, and forgets those that the swarm itself has dropped by now.
+/// Puts these off, and forgets those that the swarm itself has dropped by a time that is certain, ms.
 pub async fn postpone(
     connection: &mut SqliteConnection,
     hashes: &[String],
+    attempts: i64,
     next_attempt_ms: i64,
-    now_ms: i64,
+    certain_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "UPDATE swarm_deletion SET attempts = attempts + 1, next_attempt_ms = ",
-    );
-    query.push_bind(next_attempt_ms).push(" WHERE hash IN (");
+    let mut query = QueryBuilder::<Sqlite>::new("UPDATE swarm_deletion SET attempts = ");
+    query
+        .push_bind(attempts)
+        .push(", next_attempt_ms = ")
+        .push_bind(next_attempt_ms)
+        .push(" WHERE hash IN (");
     let mut list = query.separated(", ");
     for hash in hashes {
         list.push_bind(hash.clone());
@@ -83,7 +86,7 @@ pub async fn postpone(
     query.push(")");
     query.build().execute(&mut *connection).await?;
     sqlx::query("DELETE FROM swarm_deletion WHERE created_ms < ?")
-        .bind(now_ms - KEEP_MS)
+        .bind(certain_ms.saturating_sub(KEEP_MS))
         .execute(connection)
         .await?;
     Ok(())

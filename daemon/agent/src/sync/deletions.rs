@@ -1,22 +1,20 @@
 //! Deletes copies in the own swarm whose message was deleted, so that devices that come later never see them.
 //!
 //! What is asked for is on disk ([`crate::store::swarm_deletions`]) and done when a member of the swarm signed for it;
-//! until then it is tried again with back-off. Facts: messages.md 6.6, network.md 4.6.
+//! until then it is tried again with back-off. Without a path it waits for one. Facts: messages.md 6.6, network.md 4.6.
 
 use std::time::Duration;
 
-use session_network::{NetworkError, Times};
+use session_network::NetworkError;
 use session_protocol::Identifier;
 use session_protocol::storage::{answer, request, verify};
 
-use super::Context;
+use super::{Context, pace};
 use crate::store::{StoreError, swarm_deletions};
 use crate::time::millis;
 
 /// Hashes in one request.
 const BATCH: i64 = 100;
-/// Doublings of the first pause after failed attempts.
-const DOUBLINGS: i64 = 10;
 
 /// Works off deletions until the agent stops.
 pub async fn run(context: Context) {
@@ -24,17 +22,16 @@ pub async fn run(context: Context) {
     loop {
         let pause = match round(&context).await {
             Ok(pause) => pause,
-            Err(error) if error.trouble().is_some() => Duration::from_secs(5),
             Err(error) => {
-                tracing::warn!(%error, "deletions in the own swarm could not be worked off");
-                context.network.times().resend_min
+                pace::tell(&error, "deletions in the own swarm could not be worked off");
+                pace::TROUBLE
             }
         };
         tokio::select! {
             () = context.stopped() => break,
             () = context.deletions_filled.notified() => {}
             () = tokio::time::sleep(pause) => {}
-            // A path that comes up may end a pause.
+            // A path that comes up ends a pause.
             Ok(()) = status.changed() => drop(status.borrow_and_update()),
         }
     }
@@ -42,14 +39,13 @@ pub async fn run(context: Context) {
 
 /// Deletes what is due. Returns how long nothing will be.
 async fn round(context: &Context) -> Result<Duration, StoreError> {
-    let times = *context.network.times();
-    loop {
+    while context.has_path() {
         let now_ms = context.now_ms();
         let due = {
             let mut connection = context.db.readers().acquire().await?;
             swarm_deletions::due(&mut connection, now_ms, BATCH).await?
         };
-        let Some(attempts) = due.iter().map(|(_, attempts)| *attempts).max() else {
+        let Some(before) = due.iter().map(|(_, attempts)| *attempts).max() else {
             break;
         };
         let hashes: Vec<String> = due.into_iter().map(|(hash, _)| hash).collect();
@@ -57,7 +53,14 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
             () = context.stopped() => return Ok(Duration::ZERO),
             deleted = delete(context, &hashes) => deleted,
         };
-        let now_ms = context.now_ms();
+        let attempts = match &deleted {
+            Ok(()) => before,
+            // Without a path nothing is counted.
+            Err(error) => before.saturating_add(i64::from(error.had_path())),
+        };
+        let pause = pace::pause(context.network.times(), attempts);
+        let next_ms = context.now_ms().saturating_add(millis(pause));
+        let certain_ms = context.certain_ms();
         context
             .db
             .writer()
@@ -66,26 +69,16 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
                     if deleted.is_ok() {
                         return swarm_deletions::done(connection, &hashes).await;
                     }
-                    let next = now_ms.saturating_add(millis(pause(&times, attempts)));
-                    swarm_deletions::postpone(connection, &hashes, next, now_ms).await
+                    swarm_deletions::postpone(connection, &hashes, attempts, next_ms, certain_ms)
+                        .await
                 })
             })
             .await?;
     }
     let mut connection = context.db.readers().acquire().await?;
     let next = swarm_deletions::next_due(&mut connection).await?;
-    let longest = millis(times.resend_max).max(100);
-    let wait = next.map_or(longest, |at| at.saturating_sub(context.now_ms()));
-    Ok(Duration::from_millis(
-        u64::try_from(wait.clamp(100, longest)).unwrap_or(100),
-    ))
-}
-
-/// After so many failed attempts and one: as long as what waits to be sent waits (5 s doubling up to 5 min, scaled with
-/// all other times).
-fn pause(times: &Times, attempts: i64) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(0, DOUBLINGS)).unwrap_or(0);
-    (times.resend_min * (1 << doublings)).min(times.resend_max)
+    // Without a path there is nothing to wait for but one.
+    Ok(pace::wait(context, next.filter(|_| context.has_path())))
 }
 
 /// Deletes these; done when a member signed for it. The swarm passes it on among its members.
@@ -105,26 +98,5 @@ async fn delete(context: &Context, hashes: &[String]) -> Result<(), NetworkError
         Err(NetworkError::Unverified)
     } else {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use session_network::Times;
-
-    use super::pause;
-
-    #[test]
-    fn pauses_follow_the_times_of_the_network() {
-        let seconds = |times: &Times| [0, 1, 6, 99].map(|n| pause(times, n).as_secs());
-        assert_eq!(seconds(&Times::default()), [5, 10, 300, 300]);
-        let scaled = Times {
-            resend_min: Duration::from_secs(1),
-            resend_max: Duration::from_secs(60),
-            ..Times::default()
-        };
-        assert_eq!(seconds(&scaled), [1, 2, 60, 60]);
     }
 }

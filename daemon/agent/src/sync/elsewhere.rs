@@ -15,11 +15,11 @@ use session_protocol::Identifier;
 use session_protocol::storage::{answer, request};
 use tokio::time::Instant;
 
-use super::Context;
 use super::shorten::agreed;
+use super::{Context, pace};
 use crate::store::timers::{self, Waiting};
 use crate::store::{StoreError, expiry};
-use crate::time::to_db;
+use crate::time::{to_db, until};
 
 /// Hashes in one request.
 const BATCH: i64 = 100;
@@ -52,17 +52,14 @@ pub async fn run(context: Context) {
         let pause = match turn(&context, &mut course).await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(%error, "what other devices read could not be found out");
+                pace::tell(&error, "what other devices read could not be found out");
                 Some(LONGEST)
             }
         };
         tokio::select! {
             () = context.stopped() => break,
             () = context.look_elsewhere.notified() => {}
-            () = async { match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }} => {}
+            () = until(pause.map(|pause| Instant::now() + pause)) => {}
         }
     }
 }

@@ -12,7 +12,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Context;
+use super::{Context, pace};
 use crate::platform::Alarm;
 use crate::store::account_db::note_now;
 use crate::store::{StoreError, expiry, timers};
@@ -23,8 +23,6 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 const TURN: Duration = Duration::from_secs(300);
 /// Messages removed in one transaction.
 const SWEEP: i64 = 500;
-/// Pause while the database cannot be written.
-const TROUBLE: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const FAILED: Duration = Duration::from_secs(1);
 
@@ -77,7 +75,7 @@ pub async fn run(context: Context) {
         let pause = match turn(&context).await {
             Ok(pause) => pause,
             // Trouble with the disk is told once, by whoever follows it; reads leave out what is over meanwhile.
-            Err(error) if error.trouble().is_some() => TROUBLE,
+            Err(error) if error.trouble().is_some() => pace::TROUBLE,
             Err(error) => {
                 tracing::warn!(%error, "messages past their deadline could not be removed");
                 FAILED

@@ -2,7 +2,7 @@
 //! applied ([`apply`]), [`outbox`] stores, [`repair`] stores again what members lack, [`deletions`] deletes, [`expiry`]
 //! lets go what disappears ([`start`] says from when on), [`shorten`] and [`elsewhere`] keep the own devices in step
 //! about what was read, [`signal`] passes on what only lives for a moment, [`signs`] looks whether another device went
-//! over to version 2. Nothing is pushed to namespaces 2 to 5.
+//! over to version 2. [`pace`] says when what failed is tried again. Nothing is pushed to namespaces 2 to 5.
 
 pub mod apply;
 pub mod deletions;
@@ -12,6 +12,7 @@ pub mod judge;
 #[cfg(test)]
 mod model;
 pub mod outbox;
+mod pace;
 pub mod pending;
 pub mod poller;
 pub mod receive;
@@ -205,6 +206,11 @@ impl Context {
             self.progress.returned.store(true, Ordering::Relaxed);
             self.look_elsewhere.notify_one();
         }
+    }
+
+    /// Whether a path works.
+    fn has_path(&self) -> bool {
+        self.network.watch().borrow().path_count > 0
     }
 
     /// Resolves when the agent stops.

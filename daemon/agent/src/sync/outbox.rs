@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use session_network::{NetworkError, StoreItem, StoreReceipt, Times};
-use session_protocol::storage::{Namespace, message_hash, request};
+use session_protocol::storage::{Namespace, message_hash};
 use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
 
 use super::receive::own_inbox;
-use super::{Context, repair};
+use super::{Context, pace, repair};
 use crate::metrics;
 use crate::random::os_rng;
 use crate::store::StoreError;
@@ -61,10 +61,9 @@ pub async fn run(context: Context) {
         }
         let pause = match round(&context).await {
             Ok(pause) => pause,
-            Err(error) if error.trouble().is_some() => Duration::from_secs(1),
             Err(error) => {
-                tracing::warn!(%error, "the outbox could not be worked");
-                context.network.times().resend_min
+                pace::tell(&error, "the outbox could not be worked");
+                context.network.times().resend_min.min(pace::TROUBLE)
             }
         };
         tokio::select! {
@@ -90,7 +89,7 @@ async fn hurry(context: &Context) {
         .call(|connection| Box::pin(outbox::hurry(connection)))
         .await;
     if let Err(error) = hurried {
-        tracing::warn!(%error, "the outbox could not be hurried");
+        pace::tell(&error, "the outbox could not be hurried");
     }
 }
 
@@ -111,11 +110,8 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
         for item in due {
             by_owner.entry(item.owner.clone()).or_default().push(item);
         }
-        let swarms = by_owner
-            .into_iter()
-            .flat_map(|(owner, items)| batches(owner, items));
-        let mut stores = stream::iter(swarms)
-            .map(|(owner, items)| store(context, owner, items))
+        let mut stores = stream::iter(by_owner)
+            .map(|(owner, items)| store_in_order(context, owner, items))
             .buffer_unordered(SWARMS);
         loop {
             tokio::select! {
@@ -130,23 +126,23 @@ async fn round(context: &Context) -> Result<Duration, StoreError> {
     }
     let mut connection = context.db.readers().acquire().await?;
     let next = outbox::next_due(&mut connection).await?;
-    let longest = millis(context.network.times().resend_max).max(100);
-    let wait = next.map_or(longest, |at| at.saturating_sub(context.now_ms()));
-    Ok(Duration::from_millis(
-        u64::try_from(wait.clamp(100, longest)).unwrap_or(100),
-    ))
+    Ok(pace::wait(context, next))
 }
 
-/// Items of one owner, in order, as many as one request may carry.
-fn batches(owner: String, items: Vec<Due>) -> impl Iterator<Item = (String, Vec<Due>)> {
-    let mut items = items.into_iter().peekable();
-    std::iter::from_fn(move || {
-        items.peek()?;
-        Some((
-            owner.clone(),
-            items.by_ref().take(request::MAX_BATCH).collect(),
-        ))
-    })
+/// Stores items of one owner in their order: what could not be stored holds back what comes behind it.
+async fn store_in_order(
+    context: &Context,
+    owner: String,
+    items: Vec<Due>,
+) -> Result<(), StoreError> {
+    for some in pace::batches(items) {
+        let all_stored = store(context, &owner, some).await?;
+        context.progress.beats.turned(TASK);
+        if !all_stored {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn seal_all(context: &Context) -> Result<(), StoreError> {
@@ -210,9 +206,8 @@ fn seal(keys: &AccountKeys, items: &[Unsealed]) -> Vec<Sealed> {
         .collect()
 }
 
-/// Stores items of one owner and writes down what became of them.
-async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), StoreError> {
-    let now_ms = context.now_ms();
+/// Stores items of one owner and writes down what became of them. Returns whether all were stored.
+async fn store(context: &Context, owner: &str, items: Vec<Due>) -> Result<bool, StoreError> {
     let outcomes: Vec<Result<StoreReceipt, NetworkError>> = match owner.parse::<AccountId>() {
         Ok(id) => {
             let requests: Vec<StoreItem> = items.iter().map(store_item).collect();
@@ -228,8 +223,13 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
         }
         Err(_) => vec![Err(NetworkError::NoSwarm); items.len()],
     };
-    let stored_ms = context.now_ms();
-    context.progress.active(stored_ms);
+    // After the attempt, however long it took: that is when a pause begins.
+    let now_ms = context.now_ms();
+    let waited_from_ms = context.certain_ms();
+    if outcomes.iter().any(Result::is_ok) {
+        context.progress.active(now_ms);
+    }
+    let all_stored = outcomes.iter().all(Result::is_ok);
     let times = *context.network.times();
     let own = context.account_id().to_string();
     let done: Vec<_> = items
@@ -257,17 +257,23 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
                 for (item, outcome) in items.iter().zip(outcomes) {
                     match outcome {
                         Ok(receipt) => {
-                            if let Some(fresh) =
-                                repair::fresh(item, &own, &receipt, &times, stored_ms)
+                            if let Some(fresh) = repair::fresh(item, &own, &receipt, &times, now_ms)
                             {
                                 stored_copies::keep(&mut *connection, &fresh).await?;
                             }
                             stored(&mut *connection, item, &own, &receipt, now_ms).await?;
                         }
                         Err(error) => {
-                            given_up.extend(
-                                failed(&mut *connection, item, &error, &times, now_ms).await?,
+                            let waited = waited_from_ms - item.created_ms;
+                            let failed = failed(
+                                &mut *connection,
+                                item,
+                                &error,
+                                &times,
+                                now_ms,
+                                waited > PATIENCE_MS,
                             );
+                            given_up.extend(failed.await?);
                         }
                     }
                 }
@@ -278,7 +284,7 @@ async fn store(context: &Context, owner: String, items: Vec<Due>) -> Result<(), 
         .await?;
     context.copies_kept.notify_one();
     count(done, given_up);
-    Ok(())
+    Ok(all_stored)
 }
 
 /// For monitors: what was stored, what was not, and what is not tried again.
@@ -379,20 +385,21 @@ async fn failed(
     error: &NetworkError,
     times: &Times,
     now_ms: i64,
+    waited_too_long: bool,
 ) -> Result<Option<&'static str>, StoreError> {
     let attempts = item.attempts + i64::from(error.had_path());
     let reason = if item.bytes.is_empty() {
         Some("RECIPIENT_INVALID")
     } else if error.is_permanent() || attempts >= ATTEMPTS {
         Some(error.reason())
-    } else if now_ms - item.created_ms > PATIENCE_MS {
+    } else if waited_too_long {
         Some("WAITED_TOO_LONG")
     } else {
         None
     };
     let Some(reason) = reason else {
         let pause = if error.had_path() {
-            pause(times, attempts)
+            pace::pause(times, attempts)
         } else {
             times.resend_no_path
         };
@@ -428,39 +435,4 @@ async fn failed(
     };
     entries::progress(connection, message, &progress, now_ms).await?;
     Ok(Some(reason))
-}
-
-/// 5 s, 10 s, ... up to 5 min, unless times are scaled.
-fn pause(times: &Times, attempts: i64) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(1, 10) - 1).unwrap_or(0);
-    (times.resend_min * (1 << doublings)).min(times.resend_max)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use session_network::Times;
-
-    use super::pause;
-
-    #[test]
-    fn pauses_double_up_to_five_minutes() {
-        let times = Times::default();
-        let pauses: Vec<u64> = (1..=8).map(|n| pause(&times, n).as_secs()).collect();
-        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(pause(&times, 0).as_secs(), 5);
-        assert_eq!(pause(&times, i64::MAX).as_secs(), 300);
-    }
-
-    #[test]
-    fn pauses_follow_the_times_of_the_network() {
-        let times = Times {
-            resend_min: Duration::from_secs(1),
-            resend_max: Duration::from_secs(6),
-            ..Times::default()
-        };
-        let pauses: Vec<u64> = (1..=5).map(|n| pause(&times, n).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 6, 6]);
-    }
 }

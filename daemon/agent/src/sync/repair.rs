@@ -25,18 +25,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use session_network::{Holder, NetworkError, StoreReceipt, StoredCopy as Bytes, Times};
-use session_protocol::storage::{Namespace, message_hash, request};
+use session_protocol::storage::{Namespace, message_hash};
 use session_protocol::{AccountId, Identifier};
 use tokio::time::Instant;
 
-use super::Context;
 use super::outbox::with_receipt;
 use super::receive::own_inbox;
+use super::{Context, pace};
 use crate::store::delivery::{self, Step};
 use crate::store::outbox::Due;
 use crate::store::stored_copies::{self, Fresh, StoredCopy};
 use crate::store::{StoreError, received};
-use crate::time::{millis, to_db};
+use crate::time::{millis, to_db, until};
 
 /// Name among the agent's tasks.
 const TASK: &str = "repair";
@@ -87,11 +87,7 @@ pub fn fresh(
 
 /// Doubles with every turn, up to a day.
 fn pause(times: &Times, turns: i64) -> Duration {
-    let doublings = u32::try_from(turns.clamp(0, 20)).unwrap_or(0);
-    times
-        .repair_min
-        .saturating_mul(1 << doublings)
-        .min(times.repair_max)
+    pace::doubled(times.repair_min, times.repair_max, turns)
 }
 
 /// Looks after what was stored until the agent stops.
@@ -107,7 +103,7 @@ pub async fn run(context: Context) {
         let due = match next(&context).await {
             Ok(pause) => pause.filter(|_| has_path),
             Err(error) => {
-                tracing::warn!(%error, "what was stored could not be looked after");
+                pace::tell(&error, "what was stored could not be looked after");
                 Some(gap)
             }
         };
@@ -125,23 +121,16 @@ pub async fn run(context: Context) {
             }
             () = beat.idle() => continue,
             Ok(()) = status.changed() => continue,
-            () = sleep_until(at) => {}
+            () = until(at) => {}
         }
         let outcome = tokio::select! {
             () = context.stopped() => break,
             outcome = round(&context) => outcome,
         };
         if let Err(error) = outcome {
-            tracing::warn!(%error, "what was stored could not be looked after");
+            pace::tell(&error, "what was stored could not be looked after");
         }
         rounds_from = Instant::now() + gap;
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -163,7 +152,7 @@ async fn doubt(context: &Context) {
         .call(move |connection| Box::pin(stored_copies::doubt(connection, now_ms)))
         .await;
     if let Err(error) = doubted {
-        tracing::warn!(%error, "what was stored could not be made due");
+        pace::tell(&error, "what was stored could not be made due");
     }
 }
 
@@ -235,7 +224,7 @@ async fn own_swarm(context: &Context) -> Result<(), StoreError> {
     look_again(context, rest, Vec::new()).await?;
     let owner = context.account_id();
     for (member, copies) in missing {
-        for some in chunks(copies) {
+        for some in pace::batches(copies) {
             let _alone = context.own_swarm.lock().await;
             store(context, &owner, Some(member), some).await?;
         }
@@ -306,22 +295,13 @@ async fn elsewhere(context: &Context) -> Result<(), StoreError> {
             forget(context, ids).await?;
             continue;
         };
-        for some in chunks(copies) {
+        for some in pace::batches(copies) {
             let member = some.first().and_then(at);
             let _alone = context.own_swarm.lock().await;
             store(context, &owner, member, some).await?;
         }
     }
     Ok(())
-}
-
-/// As many as one request may carry.
-fn chunks(copies: Vec<StoredCopy>) -> impl Iterator<Item = Vec<StoredCopy>> {
-    let mut copies = copies.into_iter().peekable();
-    std::iter::from_fn(move || {
-        copies.peek()?;
-        Some(copies.by_ref().take(request::MAX_BATCH).collect())
-    })
 }
 
 /// Stores copies again at a member and writes down what came of it.

@@ -14,17 +14,15 @@ use session_protocol::Identifier;
 use session_protocol::storage::answer::Member;
 use session_protocol::storage::signed::ExpireMode;
 use session_protocol::storage::{answer, request, verify};
+use tokio::time::Instant;
 
-use super::Context;
+use super::{Context, pace};
 use crate::store::swarm_expiry::{self, ATTEMPTS, Due};
 use crate::store::{StoreError, swarm_deletions, timers};
-use crate::time::to_db;
+use crate::time::{millis, to_db, until};
 
 /// Hashes in one request.
 const BATCH: i64 = 100;
-/// First pause after a failed attempt, ms; doubles up to [`LAST_PAUSE_MS`].
-const FIRST_PAUSE_MS: i64 = 5_000;
-const LAST_PAUSE_MS: i64 = 300_000;
 
 /// Works off what is asked for until the agent stops.
 pub async fn run(context: Context) {
@@ -33,24 +31,17 @@ pub async fn run(context: Context) {
         let pause = match round(&context).await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(%error, "the own swarm could not be told what was read");
-                Some(Duration::from_secs(5))
+                pace::tell(&error, "the own swarm could not be told what was read");
+                Some(pace::TROUBLE)
             }
         };
         tokio::select! {
             () = context.stopped() => break,
             () = context.shorten_filled.notified() => {}
-            () = sleep(pause) => {}
-            // A path that comes up may end a pause.
+            () = until(pause.map(|pause| Instant::now() + pause)) => {}
+            // A path that comes up ends a pause.
             Ok(()) = status.changed(), if pause.is_some() => drop(status.borrow_and_update()),
         }
-    }
-}
-
-async fn sleep(pause: Option<Duration>) {
-    match pause {
-        Some(pause) => tokio::time::sleep(pause).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -67,6 +58,9 @@ async fn round(context: &Context) -> Result<Option<Duration>, StoreError> {
             too_late(context, due.hashes, now_ms).await?;
             continue;
         }
+        if !context.has_path() {
+            break;
+        }
         let told = tokio::select! {
             () = context.stopped() => return Ok(None),
             told = tell(context, &due) => told,
@@ -75,12 +69,9 @@ async fn round(context: &Context) -> Result<Option<Duration>, StoreError> {
     }
     let mut connection = context.db.readers().acquire().await?;
     let next = swarm_expiry::next_due(&mut connection).await?;
-    Ok(next.map(|at| {
-        let wait = at
-            .saturating_sub(context.now_ms())
-            .clamp(100, LAST_PAUSE_MS);
-        Duration::from_millis(u64::try_from(wait).unwrap_or(100))
-    }))
+    // Without a path there is nothing to wait for but one.
+    let has_path = context.has_path();
+    Ok(next.map(|at| pace::wait(context, has_path.then_some(at))))
 }
 
 /// No swarm takes a time that is over. The messages are gone here, and so for all devices.
@@ -157,7 +148,8 @@ async fn settle(
     told: Result<Told, NetworkError>,
 ) -> Result<(), StoreError> {
     let now_ms = context.now_ms();
-    let (until, again) = match told {
+    let times = *context.network.times();
+    let (held, again) = match told {
         Ok(told) => (told.until, (!told.enough).then_some(1)),
         Err(error) => {
             tracing::debug!(%error, "the own swarm was not told what was read");
@@ -174,12 +166,12 @@ async fn settle(
         .writer()
         .call(move |connection| {
             Box::pin(async move {
-                timers::read_elsewhere(&mut *connection, &until, now_ms).await?;
+                timers::read_elsewhere(&mut *connection, &held, now_ms).await?;
                 let Some(attempts) = again else {
                     return swarm_expiry::done(connection, &due.hashes).await;
                 };
-                let pause = (FIRST_PAUSE_MS << attempts.clamp(0, 10)).min(LAST_PAUSE_MS);
-                let next_ms = now_ms.saturating_add(pause);
+                let pause = pace::pause(&times, attempts);
+                let next_ms = now_ms.saturating_add(millis(pause));
                 swarm_expiry::postpone(connection, &due.hashes, attempts, next_ms).await
             })
         })

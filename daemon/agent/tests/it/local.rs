@@ -38,6 +38,11 @@ impl Home {
         .await
     }
 
+    /// The same with other times.
+    pub async fn timed(change: impl FnOnce(&mut Times)) -> Self {
+        Self::with(None, change).await
+    }
+
     async fn with(swarm_size: Option<usize>, change: impl FnOnce(&mut Times)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut options = Options::new(dir.path());
@@ -126,6 +131,12 @@ fn members(control: &Control, account: u8) -> Vec<usize> {
     (0..nodes.len())
         .filter(|index| nodes[*index].swarm_id == of_account)
         .collect()
+}
+
+/// An account whose swarm is not that of account 1.
+pub fn stranger(home: &Home) -> u8 {
+    let own = home.members(1);
+    (2..200).find(|it| home.members(*it) != own).unwrap()
 }
 
 /// Waits until it is so.

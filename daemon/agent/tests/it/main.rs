@@ -16,6 +16,7 @@ mod later;
 mod local;
 mod man;
 mod opening;
+mod outbox;
 mod receive;
 mod repair;
 mod salvage;

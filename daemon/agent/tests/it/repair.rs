@@ -9,7 +9,7 @@ use session_protocol::storage::request;
 use sessiond::actions::delete::{Scope, delete};
 
 use crate::common::{keys, rig};
-use crate::local::{Home, until};
+use crate::local::{Home, stranger, until};
 
 /// What a node holds, by hash.
 async fn held(home: &Home, node: usize) -> Vec<Held> {
@@ -39,12 +39,6 @@ async fn look_at(home: &Home, next_ms: i64) {
     let sql = format!("UPDATE stored_copy SET next_ms = {next_ms}");
     home.rig.run(sql).await;
     home.rig.context.copies_kept.notify_one();
-}
-
-/// An account whose swarm is not that of account 1.
-fn stranger(home: &Home) -> u8 {
-    let own = home.members(1);
-    (2..200).find(|it| home.members(*it) != own).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
