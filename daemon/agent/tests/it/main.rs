@@ -24,6 +24,7 @@ mod saved;
 mod say;
 mod search;
 mod second;
+mod shorten;
 mod shown;
 mod tokenizer;
 mod unread;
