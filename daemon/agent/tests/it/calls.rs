@@ -7,8 +7,9 @@ use session_protocol::envelope;
 use sessiond::actions::ActionError;
 use sessiond::actions::call::{Step, prepare, settle};
 use sessiond::random::os_rng;
-use sessiond_proto::v1::CallState;
+use sessiond::sync::signal::What;
 use sessiond_proto::v1::message::Content;
+use sessiond_proto::v1::{CallSignalKind, CallState};
 
 use crate::actions::{act, outbox, with};
 use crate::common::{Rig, keys, rig};
@@ -232,6 +233,28 @@ async fn the_record_tells_what_became_of_a_call() {
             "{name}"
         );
     }
+}
+
+/// A step that is stored again under another name is the same step.
+#[tokio::test]
+async fn a_step_that_comes_twice_is_passed_on_once() {
+    let rig = rig().await;
+    friends(&rig).await;
+    let mut live = rig.context.signals.listen();
+    let at = rig.context.now_ms() - 100;
+    let ring = say(2, at, Kind::Call(call(CallSignal::PreOffer)));
+    let again = ring.stored();
+    rig.apply(vec![ring.stored(), again.clone()]).await;
+    assert_ne!(again.hash, ring.stored().hash);
+    rig.hear(&[ring]).await;
+    hear(&rig, offer()).await;
+    let mut kinds = Vec::new();
+    while let Ok(signal) = live.try_recv() {
+        if let What::Call(step) = signal.what {
+            kinds.push(CallSignalKind::try_from(step.kind).unwrap());
+        }
+    }
+    assert_eq!(kinds, [CallSignalKind::PreOffer, CallSignalKind::Offer]);
 }
 
 #[tokio::test]
