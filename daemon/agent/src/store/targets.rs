@@ -140,28 +140,27 @@ pub async fn erase(connection: &mut SqliteConnection, seqs: &[i64]) -> Result<()
     Ok(())
 }
 
-/// Marks messages as read by their recipient at a time; the first time stands. Returns those that were not marked yet.
+/// Marks messages as read by their recipient, each at a time, ms; the first time stands. Returns those that were not
+/// marked yet, in their order: internal number of the conversation and opaque id.
 pub async fn read_by_peer(
     connection: &mut SqliteConnection,
-    seqs: &[i64],
-    at_ms: i64,
-) -> Result<Vec<String>, StoreError> {
-    let mut marked = Vec::new();
-    for some in seqs.chunks(CHUNK) {
-        let mut query = QueryBuilder::<Sqlite>::new("UPDATE message SET read_by_peer_ms = ");
-        query
-            .push_bind(at_ms)
-            .push(" WHERE read_by_peer_ms = 0 AND receive_seq IN (");
-        let mut list = query.separated(", ");
-        for seq in some {
-            list.push_bind(*seq);
-        }
-        query.push(") RETURNING public_id");
-        let ids: Vec<String> = query
-            .build_query_scalar()
-            .fetch_all(&mut *connection)
-            .await?;
-        marked.extend(ids);
+    marks: &[(i64, i64)],
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let mut marked: Vec<(i64, i64, String)> = Vec::new();
+    for some in marks.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new("WITH read (seq, at_ms) AS (");
+        query.push_values(some, |mut values, (seq, at_ms)| {
+            values.push_bind(*seq).push_bind(*at_ms);
+        });
+        query.push(
+            ") UPDATE message SET read_by_peer_ms = read.at_ms FROM read
+             WHERE message.receive_seq = read.seq AND read_by_peer_ms = 0
+             RETURNING receive_seq, conversation, public_id",
+        );
+        let rows = query.build_query_as().fetch_all(&mut *connection).await?;
+        marked.extend(rows);
     }
-    Ok(marked)
+    marked.sort_unstable();
+    let marked = marked.into_iter();
+    Ok(marked.map(|(_, number, id)| (number, id)).collect())
 }

@@ -152,6 +152,8 @@ impl Round<'_> {
         connection: &mut SqliteConnection,
         let_in: &[Arrived<'_>],
     ) -> Result<(), StoreError> {
+        // Of several that name a message the first stands.
+        let mut read: HashMap<Name, i64> = HashMap::new();
         for (message, _) in let_in {
             let Action::Receipt(times) = &message.action else {
                 continue;
@@ -163,23 +165,24 @@ impl Round<'_> {
             let Some(number) = self.numbers.get(&message.peer).copied() else {
                 continue;
             };
-            let names: Vec<Name> = times
-                .iter()
-                .map(|time| (number, self.own.clone(), *time))
-                .collect();
-            let seqs: Vec<i64> = targets::find(&mut *connection, &names)
-                .await?
-                .into_iter()
-                .filter(|target| target.outgoing && is_visible(&target.kind))
-                .map(|target| target.receive_seq)
-                .collect();
             let at_ms = message.sent_ms.min(self.now_ms);
-            let read = targets::read_by_peer(&mut *connection, &seqs, at_ms).await?;
+            for time in times {
+                let name = (number, self.own.clone(), *time);
+                read.entry(name).or_insert(at_ms);
+            }
+        }
+        let names: Vec<Name> = read.keys().cloned().collect();
+        let marks: Vec<(i64, i64)> = targets::find(&mut *connection, &names)
+            .await?
+            .into_iter()
+            .filter(|target| target.outgoing && is_visible(&target.kind))
+            .filter_map(|target| Some((target.receive_seq, *read.get(&target.name)?)))
+            .collect();
+        for (number, message) in targets::read_by_peer(connection, &marks).await? {
             if let Some(edit) = self.edits.get(&number) {
                 let id = &edit.row.public_id;
-                self.log.extend(read.iter().map(|message| {
-                    NewEvent::message_changed(id, message, &["recipient_read_time"])
-                }));
+                let event = NewEvent::message_changed(id, &message, &["recipient_read_time"]);
+                self.log.push(event);
             }
         }
         Ok(())
