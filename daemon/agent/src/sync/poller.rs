@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::stream;
 use session_network::NetworkError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::receive::{self, UNIT, Unit};
 use super::{Context, Progress};
@@ -104,6 +105,7 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
     // The first poll follows the start, or the first path.
     let mut first = status.borrow_and_update().path_count > 0;
     let mut polls: u32 = 0;
+    let mut polled = Instant::now();
     let beat = context.progress.beats.register(TASK, TURN);
     loop {
         beat.turn();
@@ -115,7 +117,8 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
             // Nothing is fetched that could not be kept; the cursors stay where they are.
             () = until_writable(&context), if context.db.health().blocked().is_some() => {}
             () = std::future::ready(()), if std::mem::take(&mut first) => {}
-            () = tokio::time::sleep(pause(&context)) => {}
+            // Since the last one, whatever else happened meanwhile.
+            () = tokio::time::sleep_until(polled + pause(&context)) => {}
             // A path that has just come up is worth a poll.
             Ok(()) = status.changed() => {
                 if status.borrow_and_update().path_count == 0 || context.progress.last_poll_ms() > 0
@@ -137,6 +140,7 @@ async fn run(context: Context, mut queue: mpsc::Receiver<Request>) {
                 outcome = poll(&context, second) => outcome,
             },
         };
+        polled = Instant::now();
         let counted = outcome.as_ref().map(|polled| polled.new_messages);
         metrics::counts().polled(counted.map_err(PollError::reason));
         let outcome = outcome.map_err(|error| {
