@@ -3,10 +3,11 @@
 use session_protocol::content::Kind;
 use sqlx::SqliteConnection;
 
+use super::change::CLEARED;
 use super::{ActionError, Actor, Of, conversation, head};
 use crate::store::conversations::{self, ConversationRow, Edit, HIDDEN, NOTE_TO_SELF, Selector};
 use crate::store::events::{self, NewEvent};
-use crate::store::scrub;
+use crate::store::{messages, scrub};
 
 /// Accepts somebody who wrote, and tells them. Returns the conversation and the place in the event log before.
 pub async fn accept(
@@ -68,13 +69,15 @@ pub async fn set_blocked(
     Ok((row, seq))
 }
 
-/// Declines a request: its messages go; nothing is sent. A later message is a request again, unless `block`.
+/// Declines a request, some of its messages at a time, the oldest first: they go; nothing is sent. A later message is a
+/// request again, unless `block`. Returns whether there is more to do, as long as there is it stays a request, and the
+/// place in the event log before.
 pub async fn decline(
     connection: &mut SqliteConnection,
     actor: &Actor,
     selector: &Selector,
     block: bool,
-) -> Result<i64, ActionError> {
+) -> Result<(bool, i64), ActionError> {
     let seq = head(&mut *connection).await?;
     let row = person(&mut *connection, selector).await?;
     if !row.is_request() {
@@ -83,17 +86,22 @@ pub async fn decline(
         ));
     }
     scrub::removed(&mut *connection).await?;
-    let gone: Vec<String> =
-        sqlx::query_scalar("DELETE FROM message WHERE conversation = ? RETURNING public_id")
-            .bind(row.id)
-            .fetch_all(&mut *connection)
-            .await?;
+    let gone: Vec<String> = sqlx::query_scalar(
+        "DELETE FROM message WHERE receive_seq IN (
+             SELECT receive_seq FROM message WHERE conversation = ? ORDER BY order_ms, receive_seq LIMIT ?)
+         RETURNING public_id",
+    )
+    .bind(row.id)
+    .bind(CLEARED)
+    .fetch_all(&mut *connection)
+    .await?;
+    let more = messages::count_up_to(&mut *connection, row.id, 1).await? > 0;
     let id = row.public_id.clone();
     let mut log: Vec<NewEvent> = gone
         .iter()
         .map(|message| NewEvent::message_removed(&id, message))
         .collect();
-    if !block {
+    if !block && !more {
         sqlx::query("DELETE FROM conversation WHERE id = ?")
             .bind(row.id)
             .execute(&mut *connection)
@@ -101,15 +109,17 @@ pub async fn decline(
         log.push(NewEvent::conversation_removed(&id));
     }
     events::append(&mut *connection, &log, actor.now_ms).await?;
-    if block {
+    if block || more {
         let mut edit = Edit::new(row);
         edit.removed();
-        edit.row.blocked = true;
-        edit.row.priority = HIDDEN;
-        edit.row.cleared_before_ms = actor.now_ms;
+        if !more {
+            edit.row.blocked = true;
+            edit.row.priority = HIDDEN;
+            edit.row.cleared_before_ms = actor.now_ms;
+        }
         conversations::save(connection, vec![edit], actor.now_ms).await?;
     }
-    Ok(seq)
+    Ok((more, seq))
 }
 
 /// The conversation that a caller names, unless it is with oneself.

@@ -11,7 +11,7 @@ use crate::store::expiry;
 use crate::store::messages::SENDING;
 
 /// Messages that one transaction clears: an inbox or a call never waits for more.
-const CLEARED: i64 = 200;
+pub(super) const CLEARED: i64 = 200;
 
 /// What shall be different; `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,17 +1,16 @@
 //! ConversationService.
 
-use std::sync::Arc;
-
+use futures_util::future::BoxFuture;
 use sessiond_proto::v1;
 use sessiond_proto::v1::conversation_service_server::ConversationService;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 use tonic::{Code, Request, Response, Status};
 
 use super::error::{from_action, from_store, invalid, status};
 use super::{Api, detached, message, page};
 use crate::account::Account;
 use crate::actions::change::{self, Changes};
-use crate::actions::{approve, expire, read, tell, typing};
+use crate::actions::{ActionError, Actor, approve, expire, read, tell, typing};
 use crate::convert;
 use crate::store::conversations::{self, Selector};
 use crate::store::{StoreError, events};
@@ -232,17 +231,12 @@ impl ConversationService for Api {
         let selector = selector!(request.selector, decline_conversation_request)?;
         let block = request.block;
         detached(async move {
-            let seq = account
-                .remove(move |connection, actor| {
-                    Box::pin(
-                        async move { approve::decline(connection, actor, &selector, block).await },
-                    )
-                })
-                .await
-                .map_err(from_action)?;
-            Ok(Response::new(v1::DeclineConversationResponse {
-                cursor: account.cursor(seq).encode(),
-            }))
+            let cursor = in_rounds(&account, move |connection, actor| {
+                let selector = selector.clone();
+                Box::pin(async move { approve::decline(connection, actor, &selector, block).await })
+            })
+            .await?;
+            Ok(Response::new(v1::DeclineConversationResponse { cursor }))
         })
         .await
     }
@@ -303,7 +297,15 @@ impl ConversationService for Api {
             ));
         }
         let selector = selector!(request.selector, clear_conversation_request)?;
-        detached(clear(account, selector)).await.map(Response::new)
+        detached(async move {
+            let cursor = in_rounds(&account, move |connection, actor| {
+                let selector = selector.clone();
+                Box::pin(async move { change::clear(connection, actor, &selector).await })
+            })
+            .await?;
+            Ok(Response::new(v1::ClearConversationResponse { cursor }))
+        })
+        .await
     }
 
     async fn set_typing(
@@ -368,19 +370,21 @@ pub(super) fn disappearing(setting: Option<v1::DisappearingSetting>) -> Result<(
     }
 }
 
-/// Clears round by round, so that other changes come between. What is gone is taken out of the files once, also when a
-/// round was refused.
-async fn clear(
-    account: Arc<Account>,
-    selector: Selector,
-) -> Result<v1::ClearConversationResponse, Status> {
+/// Removes round by round, as long as there is more, so that other changes come between. What is gone is taken out of the
+/// files once, also when a round was refused. Gives the cursor before.
+async fn in_rounds<F>(account: &Account, round: F) -> Result<String, Status>
+where
+    F: for<'c> Fn(
+            &'c mut SqliteConnection,
+            &'c Actor,
+        ) -> BoxFuture<'c, Result<(bool, i64), ActionError>>
+        + Clone
+        + Send
+        + 'static,
+{
     let mut first = None;
-    let cleared = loop {
-        let selector = selector.clone();
-        let round = account.act(move |connection, actor| {
-            Box::pin(async move { change::clear(connection, actor, &selector).await })
-        });
-        match round.await {
+    let removed = loop {
+        match account.act(round.clone()).await {
             Ok((more, seq)) => {
                 let seq = *first.get_or_insert(seq);
                 if !more {
@@ -393,9 +397,7 @@ async fn clear(
     if first.is_some() {
         account.scrub().await.map_err(from_store)?;
     }
-    Ok(v1::ClearConversationResponse {
-        cursor: account.cursor(cleared.map_err(from_action)?).encode(),
-    })
+    Ok(account.cursor(removed.map_err(from_action)?).encode())
 }
 
 /// A conversation as it is now, for an answer.

@@ -265,6 +265,38 @@ async fn a_request_is_declined_with_or_without_blocking() {
     }
 }
 
+/// Other writes come between; until all are gone it is a request with the rest of its messages.
+#[tokio::test]
+async fn a_long_request_is_declined_some_messages_at_a_time() {
+    for (count, block, expected) in [
+        (450, false, vec![250, 50]),
+        (400, true, vec![200]),
+        (400, false, vec![200]),
+    ] {
+        let rig = rig().await;
+        let now = rig.context.now_ms() - 10_000;
+        let said: Vec<_> = (0..count).map(|n| say(2, now + n, text("hi"))).collect();
+        rig.hear(&said).await;
+        let mut left = Vec::new();
+        loop {
+            let (more, _) = act(&rig, move |connection, actor| {
+                Box::pin(async move { approve::decline(connection, actor, &with(2), block).await })
+            })
+            .await
+            .unwrap();
+            if !more {
+                break;
+            }
+            let conversation = rig.conversation(2).await.unwrap();
+            assert!(conversation.request && !conversation.blocked);
+            left.push(conversation.unread_count);
+        }
+        assert_eq!(left, expected);
+        assert!(rig.words(2).await.is_empty());
+        assert_eq!(rig.conversation(2).await.is_some(), block);
+    }
+}
+
 #[tokio::test]
 async fn nothing_goes_to_whom_we_blocked() {
     let rig = rig().await;
