@@ -42,11 +42,11 @@ async def until(what: str, look: Callable[[], Awaitable[T | None]]) -> T:
 
 
 def environment() -> dict[str, str]:
-    """Without the settings of the person who runs the tests."""
+    """Without the settings of the person who runs the tests, and of what they run under."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("SESSIOND_", "XDG_")) and name != "RUST_LOG"
+        if not name.startswith(("SESSIOND_", "XDG_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "CREDENTIALS_", "JOURNAL_", "RUST_LOG"))
     }
     # No configuration file, no notifications on the desktop.
     return {**kept, "SESSIOND_CONFIG": "", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent/bus"}

@@ -328,3 +328,20 @@ fn completions_work_in_bash() {
     screen.press("Tab");
     screen.until(|shown| shown.contains("sessionctl vault move passphrase --passphrase"));
 }
+
+/// A login that was for one proxy goes to another only with a word about it.
+#[test]
+fn who_sets_another_proxy_is_told_of_the_login() {
+    let Some(screen) = Screen::open(&Fake::new(), 100) else {
+        return;
+    };
+    let set = |key: &str, value: &str| {
+        let command = format!("env SESSIOND_CONFIG=$HOME/c sessionctl config set {key} {value}");
+        screen.run(&command);
+        screen.ended(0)
+    };
+    let told = "The login in proxy_login_file goes to this proxy now.";
+    set("proxy", "socks5h://127.0.0.1:9050");
+    assert!(!set("proxy-login-file", "/login").contains(told));
+    assert!(set("proxy", "socks5h://192.0.2.1:9050").contains(told));
+}
