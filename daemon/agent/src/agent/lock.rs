@@ -8,6 +8,7 @@ use super::{Agent, AgentError, State, kind};
 use crate::account::Account;
 use crate::events::EndReason;
 use crate::store::daemon_db::AccountRow;
+use crate::store::received::INBOX_MS;
 use crate::store::{StoreError, Trouble};
 use crate::vault::{Ask, Passphrase, VaultRecord};
 
@@ -20,9 +21,7 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 const DAY_MS: i64 = 86_400_000;
-/// How long a swarm keeps a message (messages.md 5.2): what is older was missed.
-const KEPT_MS: i64 = 14 * DAY_MS;
-/// Time left when a lock is warned about.
+/// Time left, until messages are missed, when a lock is warned about.
 const WARN_MS: i64 = 4 * DAY_MS;
 
 /// Why and since when the agent is locked.
@@ -58,8 +57,8 @@ impl Locked {
     /// What is lost when it stays locked, as UPPER_SNAKE; empty while there is time.
     pub fn warning(&self, now_ms: i64) -> &'static str {
         match now_ms.saturating_sub(self.since_ms) {
-            passed if passed >= KEPT_MS => "MESSAGES_MISSED",
-            passed if passed >= KEPT_MS - WARN_MS => "MESSAGES_EXPIRE_SOON",
+            passed if passed >= INBOX_MS => "MESSAGES_MISSED",
+            passed if passed >= INBOX_MS - WARN_MS => "MESSAGES_EXPIRE_SOON",
             _ => "",
         }
     }

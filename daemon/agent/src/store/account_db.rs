@@ -1,15 +1,11 @@
 //! One account's encrypted database: opening, its one row of metadata, and the two ways in: readers and the writer.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use chacha20poly1305::XChaCha20Poly1305;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use futures_util::future::BoxFuture;
-use rand_core::Rng as _;
-use session_protocol::{AccountSeed, blake2b};
+use session_protocol::AccountSeed;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{Mutex, watch};
@@ -18,9 +14,9 @@ use zeroize::Zeroizing;
 
 use super::daemon_db::migrator;
 use super::scrub::{self, Pending};
+use super::sealed::Seal;
 use super::{Health, StoreError, Writer, copy, events, salvage, sqlite, tokenizer};
-use crate::platform::{ensure_private_file, sync_parent, write_private_file};
-use crate::random::os_rng;
+use crate::platform::{ensure_private_file, sync_parent};
 use crate::vault::DatabaseKey;
 
 /// Connections that read. Each list or stream page takes one for a moment.
@@ -195,35 +191,32 @@ impl AccountDb {
     pub async fn set_display_name(&self, name: String, now_ms: i64) -> Result<bool, StoreError> {
         let new = name.clone();
         let now_s = now_ms / 1000;
-        let changed = self
+        let profile_s: Option<i64> = self
             .writer
             .call(move |connection| {
                 Box::pin(async move {
-                    let changed = sqlx::query(
+                    let profile_s = sqlx::query_scalar(
                         "UPDATE meta SET display_name = ?1, profile_s = max(profile_s + 1, ?2)
-                         WHERE id = 1 AND display_name <> ?1",
+                         WHERE id = 1 AND display_name <> ?1 RETURNING profile_s",
                     )
                     .bind(new)
                     .bind(now_s)
-                    .execute(&mut *connection)
-                    .await?
-                    .rows_affected()
-                        > 0;
-                    if changed {
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                    if profile_s.is_some() {
                         let event = events::NewEvent::account_changed(&["display_name"]);
                         events::append(connection, &[event], now_ms).await?;
                     }
-                    Ok(changed)
+                    Ok(profile_s)
                 })
             })
             .await?;
-        let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
-        let meta = Arc::make_mut(&mut meta);
-        meta.display_name = name;
-        if changed {
-            meta.profile_s = now_s.max(meta.profile_s + 1);
+        if let Some(profile_s) = profile_s {
+            let mut meta = self.meta.write().unwrap_or_else(PoisonError::into_inner);
+            let meta = Arc::make_mut(&mut meta);
+            (meta.display_name, meta.profile_s) = (name, profile_s);
         }
-        Ok(changed)
+        Ok(profile_s.is_some())
     }
 
     /// Waits for the writer to end (its `stop` must have been set) and closes the readers, each with a deadline:
@@ -278,7 +271,7 @@ async fn look(connection: &mut SqliteConnection, network: &str) -> Result<Found,
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 11] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 12] = [
     (
         1,
         "initial",
@@ -333,6 +326,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 11] = [
         11,
         "read_elsewhere",
         include_str!("../../migrations/account/0011_read_elsewhere.sql"),
+    ),
+    (
+        12,
+        "no_gap",
+        include_str!("../../migrations/account/0012_no_gap.sql"),
     ),
 ];
 
@@ -467,49 +465,29 @@ async fn read_meta(connection: &mut SqliteConnection) -> Result<Meta, StoreError
 /// Context of the key that seals the database key under the seed.
 const SEALING_CONTEXT: &[u8] = b"sessiond database key v1";
 
+fn seal(seed: &AccountSeed) -> Seal<'_> {
+    Seal {
+        secret: seed.as_bytes(),
+        context: SEALING_CONTEXT,
+        aad: SEALING_CONTEXT,
+    }
+}
+
 /// Keeps the database key sealed under a key derived from the seed, so that the recovery phrase reopens local history
 /// when the vault is lost.
 pub fn write_sealed_key(path: &Path, seed: &AccountSeed, key: &DatabaseKey) -> std::io::Result<()> {
-    let mut nonce = [0; 24];
-    os_rng().fill_bytes(&mut nonce);
-    let sealed = sealing_cipher(seed)
-        .and_then(|cipher| {
-            let payload = Payload {
-                msg: key.as_bytes(),
-                aad: SEALING_CONTEXT,
-            };
-            cipher.encrypt(&nonce.into(), payload).ok()
-        })
-        .ok_or_else(|| std::io::Error::other("database key cannot be sealed"))?;
-    write_private_file(&sealed_key_path(path), &[&nonce[..], &sealed].concat())
+    seal(seed).write(&sealed_key_path(path), key.as_bytes())
 }
 
 /// Reads a database key sealed by [`write_sealed_key`]; `None` when the seed does not open it.
 pub fn read_sealed_key(path: &Path, seed: &AccountSeed) -> std::io::Result<Option<DatabaseKey>> {
-    let file = fs::read(sealed_key_path(path))?;
-    let Some((nonce, sealed)) = file.split_first_chunk::<24>() else {
-        return Ok(None);
-    };
-    let key = sealing_cipher(seed)
-        .and_then(|cipher| {
-            let payload = Payload {
-                msg: sealed,
-                aad: SEALING_CONTEXT,
-            };
-            cipher.decrypt(nonce.into(), payload).ok()
-        })
-        .map(Zeroizing::new)
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+    let opened = seal(seed).read(&sealed_key_path(path))?;
+    let key = opened.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
     Ok(key.map(DatabaseKey::from_bytes))
 }
 
 fn sealed_key_path(database: &Path) -> PathBuf {
     database.with_extension("key")
-}
-
-fn sealing_cipher(seed: &AccountSeed) -> Option<XChaCha20Poly1305> {
-    let key = blake2b::keyed32(seed.as_bytes(), &[SEALING_CONTEXT]).map(Zeroizing::new)?;
-    Some(XChaCha20Poly1305::new((&*key).into()))
 }
 
 /// Removes every file of an account that was never finished or is to be gone.
@@ -531,6 +509,3 @@ pub fn remove_files(path: &Path) -> std::io::Result<()> {
 pub fn wal_path(database: &Path) -> PathBuf {
     copy::with_suffix(database, "-wal")
 }
-
-/// Shared by everything that serves the account.
-pub type SharedDb = Arc<AccountDb>;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::list::push_list;
 
 /// Values of column `call.state`: those of the API's `CallState`.
 pub mod call {
@@ -85,14 +86,6 @@ pub async fn accepted(
     Ok(held.into_iter().collect())
 }
 
-fn push_list(query: &mut QueryBuilder<Sqlite>, numbers: &[i64]) {
-    let mut list = query.separated(", ");
-    for number in numbers {
-        list.push_bind(*number);
-    }
-    query.push(")");
-}
-
 /// A call that is on record.
 #[derive(Clone, Debug)]
 pub struct CallRow {
@@ -122,11 +115,7 @@ pub async fn calls(
         "SELECT k.message, m.public_id, k.conversation, k.uuid, k.state, m.outgoing
          FROM call k JOIN message m ON m.receive_seq = k.message WHERE k.uuid IN (",
     );
-    let mut list = query.separated(", ");
-    for uuid in uuids {
-        list.push_bind(uuid.clone());
-    }
-    query.push(")");
+    push_list(&mut query, uuids);
     let rows = query.build().fetch_all(connection).await?;
     let calls = rows
         .iter()

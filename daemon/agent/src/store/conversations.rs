@@ -10,6 +10,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::StoreError;
 use super::events::{self, NewEvent};
+use super::list::push_list;
 use super::timers;
 use crate::random::opaque_id;
 
@@ -189,11 +190,7 @@ where
     }
     let mut query = QueryBuilder::<Sqlite>::new(COLUMNS);
     query.push("WHERE ").push(column).push(" IN (");
-    let mut list = query.separated(", ");
-    for value in values {
-        list.push_bind(value.clone());
-    }
-    query.push(")");
+    push_list(&mut query, values);
     let rows = query.build().fetch_all(connection).await?;
     Ok(rows.iter().map(row).collect::<Result<_, _>>()?)
 }

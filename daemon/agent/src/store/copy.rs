@@ -23,13 +23,12 @@ use std::path::{Path, PathBuf};
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use rand_core::Rng as _;
-use session_protocol::blake2b;
 use zeroize::Zeroizing;
 
 use super::check::{self, Pace};
+use super::sealed::Seal;
 use super::{StoreError, account_db, space};
-use crate::platform::{ensure_private_file, sync_parent, write_private_file};
+use crate::platform::{ensure_private_file, sync_parent};
 use crate::random::os_rng;
 use crate::vault::DatabaseKey;
 
@@ -266,22 +265,10 @@ pub fn require_room(database: &Path, times: u64) -> Result<(), StoreError> {
 /// Ends an earlier copy of this kind and draws a key for a new one.
 fn begin(database: &Path, kind: Kind, key: &DatabaseKey, now_ms: i64) -> io::Result<DatabaseKey> {
     end(database, kind)?;
-    let mut rng = os_rng();
-    let own = DatabaseKey::generate(&mut rng);
-    let mut nonce = [0; NONCE];
-    rng.fill_bytes(&mut nonce);
+    let own = DatabaseKey::generate(&mut os_rng());
     let mut record = Zeroizing::new(own.as_bytes().to_vec());
     record.extend_from_slice(&now_ms.to_le_bytes());
-    let sealed = key_cipher(key)
-        .and_then(|cipher| {
-            let payload = Payload {
-                msg: &record,
-                aad: kind.file().as_bytes(),
-            };
-            cipher.encrypt(&nonce.into(), payload).ok()
-        })
-        .ok_or_else(|| io::Error::other("the copy's key cannot be sealed"))?;
-    write_private_file(&key_path(database, kind), &[&nonce[..], &sealed].concat())?;
+    key_seal(key, kind).write(&key_path(database, kind), &record)?;
     Ok(own)
 }
 
@@ -291,30 +278,23 @@ pub fn read_key(
     kind: Kind,
     key: &DatabaseKey,
 ) -> io::Result<Option<(DatabaseKey, i64)>> {
-    let file = match fs::read(key_path(database, kind)) {
-        Ok(file) => file,
+    let record = match key_seal(key, kind).read(&key_path(database, kind)) {
+        Ok(record) => record.unwrap_or_default(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let opened = file
-        .split_first_chunk::<NONCE>()
-        .and_then(|(nonce, sealed)| {
-            let payload = Payload {
-                msg: sealed,
-                aad: kind.file().as_bytes(),
-            };
-            key_cipher(key)?.decrypt(nonce.into(), payload).ok()
-        });
-    let record = Zeroizing::new(opened.unwrap_or_default());
     Ok(record.split_first_chunk::<32>().and_then(|(own, made)| {
         let made_ms = i64::from_le_bytes(made.try_into().ok()?);
         Some((DatabaseKey::from_bytes(*own), made_ms))
     }))
 }
 
-fn key_cipher(key: &DatabaseKey) -> Option<XChaCha20Poly1305> {
-    let key = blake2b::keyed32(key.as_bytes(), &[CONTEXT]).map(Zeroizing::new)?;
-    Some(XChaCha20Poly1305::new((&*key).into()))
+fn key_seal(key: &DatabaseKey, kind: Kind) -> Seal<'_> {
+    Seal {
+        secret: key.as_bytes(),
+        context: CONTEXT,
+        aad: kind.file().as_bytes(),
+    }
 }
 
 /// Ends a copy: from now on nothing can read it. No error when there is none.

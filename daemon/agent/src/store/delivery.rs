@@ -6,6 +6,7 @@
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::list::push_list;
 use super::outbox::Purpose;
 
 /// Values of `step`: those of the API's `MessageStepKind`.
@@ -130,11 +131,8 @@ pub async fn sealed(
     query.push(
         ", 1, coalesce(hash, ''), '', x'', 0 FROM outbox WHERE message IS NOT NULL AND id IN (",
     );
-    let mut list = query.separated(", ");
-    for item in items {
-        list.push_bind(*item);
-    }
-    query.push(") ON CONFLICT (message, purpose, step, reason) DO NOTHING");
+    push_list(&mut query, items);
+    query.push(" ON CONFLICT (message, purpose, step, reason) DO NOTHING");
     query.build().execute(connection).await?;
     Ok(())
 }

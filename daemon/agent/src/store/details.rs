@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::list::push_list;
 use super::messages::MessageRow;
 use crate::random::opaque_id;
 
@@ -85,8 +86,8 @@ pub(super) async fn load(
         "SELECT message, public_id, file_name, content_type, caption, size, width, height, voice
          FROM attachment WHERE message IN (",
     );
-    push_list(&mut query, rows);
-    query.push(") ORDER BY message, position");
+    push_list(&mut query, rows.iter().map(|row| row.receive_seq));
+    query.push(" ORDER BY message, position");
     for found in query.build().fetch_all(&mut *connection).await? {
         let Some(row) = places
             .get(&found.try_get(0)?)
@@ -108,8 +109,7 @@ pub(super) async fn load(
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT message, author, emoji, reacted_ms FROM reaction WHERE NOT removed AND message IN (",
     );
-    push_list(&mut query, rows);
-    query.push(")");
+    push_list(&mut query, rows.iter().map(|row| row.receive_seq));
     for found in query.build().fetch_all(&mut *connection).await? {
         let Some(row) = places
             .get(&found.try_get(0)?)
@@ -125,13 +125,6 @@ pub(super) async fn load(
     }
     rows.iter_mut().for_each(|row| sort(&mut row.reactions));
     Ok(())
-}
-
-fn push_list(query: &mut QueryBuilder<Sqlite>, rows: &[MessageRow]) {
-    let mut list = query.separated(", ");
-    for row in rows {
-        list.push_bind(row.receive_seq);
-    }
 }
 
 /// By first use of the emoji, then by emoji, time and author: the same on every device.

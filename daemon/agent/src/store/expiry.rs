@@ -10,10 +10,12 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::conversations::{self, Edit};
 use super::events::{self, NewEvent};
+use super::list::push_list;
+use super::received::INBOX_MS;
 use super::{StoreError, gone, scrub};
 
 /// How long what disappears after reading waits to be read, ms (messages.md 7.6).
-pub const UNREAD_MS: i64 = 14 * 86_400_000;
+pub const UNREAD_MS: i64 = INBOX_MS;
 
 /// When the next message disappears, ms; `None` when none will.
 pub async fn next(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
@@ -124,12 +126,4 @@ pub async fn remove(
     push_list(&mut query, seqs);
     query.build().execute(connection).await?;
     Ok(())
-}
-
-fn push_list(query: &mut QueryBuilder<Sqlite>, seqs: &[i64]) {
-    let mut list = query.separated(", ");
-    for seq in seqs {
-        list.push_bind(*seq);
-    }
-    query.push(")");
 }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::list::push_list;
 use super::received::RETENTION_MS;
 use super::targets::{CHUNK, Name, wanted};
 
@@ -25,11 +26,8 @@ pub(super) async fn remember(
         );
         query.push_bind(now_ms.saturating_add(RETENTION_MS));
         query.push(" FROM message WHERE receive_seq IN (");
-        let mut list = query.separated(", ");
-        for seq in some {
-            list.push_bind(*seq);
-        }
-        query.push(") ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)");
+        push_list(&mut query, some);
+        query.push(" ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)");
         query.build().execute(&mut *connection).await?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::StoreError;
 use super::details::{self, AttachmentRow, ReactionRow};
+use super::list::push_list;
 
 /// Values of `send_state` and `sync_state`: those of the API's `SendState`.
 pub const NONE: i64 = 1;
@@ -225,11 +226,7 @@ pub async fn by_ids(
     }
     let mut query = QueryBuilder::<Sqlite>::new(COLUMNS);
     query.push("WHERE m.public_id IN (");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id.clone());
-    }
-    query.push(")");
+    push_list(&mut query, ids);
     not_gone(&mut query, now_ms);
     fetch(connection, query, now_ms).await
 }
@@ -245,11 +242,7 @@ pub async fn by_receive_seqs(
     }
     let mut query = QueryBuilder::<Sqlite>::new(COLUMNS);
     query.push("WHERE m.receive_seq IN (");
-    let mut list = query.separated(", ");
-    for seq in seqs {
-        list.push_bind(*seq);
-    }
-    query.push(")");
+    push_list(&mut query, seqs);
     not_gone(&mut query, now_ms);
     fetch(connection, query, now_ms).await
 }

@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use session_protocol::storage::Namespace;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
+use super::list::push_list;
 use super::{StoreError, salvage};
 
+/// Longest that a swarm keeps what lies in an inbox (messages.md 5.2), ms.
+pub const INBOX_MS: i64 = 14 * 86_400_000;
 /// How long a tombstone is kept at least, ms: no namespace keeps anything for longer.
 pub(super) const RETENTION_MS: i64 = 30 * 86_400_000;
 /// Most bytes in the quarantine; the oldest entries go first.
@@ -44,11 +47,7 @@ pub async fn known(
         .push(" AND namespace = ")
         .push_bind(i64::from(place.namespace.0));
     query.push(") AND hash IN (");
-    let mut list = query.separated(", ");
-    for hash in hashes {
-        list.push_bind((*hash).to_owned());
-    }
-    query.push(")");
+    push_list(&mut query, hashes);
     Ok(query
         .build_query_scalar()
         .fetch_all(connection)
@@ -289,11 +288,7 @@ pub async fn release(
         .push(" AND version <> ")
         .push_bind(VERSION)
         .push(" AND hash IN (");
-    let mut list = query.separated(", ");
-    for (hash, _) in hashes {
-        list.push_bind((*hash).to_owned());
-    }
-    query.push(")");
+    push_list(&mut query, hashes.iter().map(|(hash, _)| *hash));
     query.build().execute(connection).await?;
     Ok(())
 }
@@ -348,6 +343,13 @@ mod tests {
             swarm: "05aa".into(),
             namespace: Namespace::DEFAULT,
         }
+    }
+
+    #[test]
+    fn a_swarm_keeps_as_long_as_the_protocol_says() {
+        let longest = |namespace: Namespace| i64::try_from(namespace.max_ttl_ms()).unwrap();
+        assert_eq!(INBOX_MS, longest(Namespace::DEFAULT));
+        assert!((-20..20).all(|number| longest(Namespace(number)) <= RETENTION_MS));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::list::push_list;
 use super::outbox::Purpose;
 
 /// Most copies kept.
@@ -179,13 +180,10 @@ pub async fn bytes(
         return Ok(Vec::new());
     }
     let mut query = QueryBuilder::<Sqlite>::new("SELECT id, sealed FROM stored_copy WHERE id IN (");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(*id);
-    }
+    push_list(&mut query, ids);
     query
         .push(
-            ") AND NOT EXISTS (SELECT 1 FROM message WHERE receive_seq = stored_copy.message
+            " AND NOT EXISTS (SELECT 1 FROM message WHERE receive_seq = stored_copy.message
                                AND expires_at <= ",
         )
         .push_bind(now_ms)
@@ -235,11 +233,7 @@ pub async fn forget(connection: &mut SqliteConnection, ids: &[i64]) -> Result<()
         return Ok(());
     }
     let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM stored_copy WHERE id IN (");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(*id);
-    }
-    query.push(")");
+    push_list(&mut query, ids);
     query.build().execute(connection).await?;
     Ok(())
 }

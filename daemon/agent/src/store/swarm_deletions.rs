@@ -6,9 +6,8 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::StoreError;
-
-/// Longest that a message lies in the swarm, ms.
-const KEEP_MS: i64 = 14 * 86_400_000;
+use super::list::push_list;
+use super::received::INBOX_MS;
 
 /// Lets copies go, named by their hashes.
 pub async fn add(
@@ -56,11 +55,7 @@ pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, 
 /// These are gone.
 pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Result<(), StoreError> {
     let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM swarm_deletion WHERE hash IN (");
-    let mut list = query.separated(", ");
-    for hash in hashes {
-        list.push_bind(hash.clone());
-    }
-    query.push(")");
+    push_list(&mut query, hashes);
     query.build().execute(connection).await?;
     Ok(())
 }
@@ -79,14 +74,10 @@ pub async fn postpone(
         .push(", next_attempt_ms = ")
         .push_bind(next_attempt_ms)
         .push(" WHERE hash IN (");
-    let mut list = query.separated(", ");
-    for hash in hashes {
-        list.push_bind(hash.clone());
-    }
-    query.push(")");
+    push_list(&mut query, hashes);
     query.build().execute(&mut *connection).await?;
     sqlx::query("DELETE FROM swarm_deletion WHERE created_ms < ?")
-        .bind(certain_ms.saturating_sub(KEEP_MS))
+        .bind(certain_ms.saturating_sub(INBOX_MS))
         .execute(connection)
         .await?;
     Ok(())

@@ -6,6 +6,7 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::list::push_list;
 
 /// Attempts made while a path works, after which a copy keeps the life it has (messages.md 7.6).
 pub const ATTEMPTS: i64 = 3;
@@ -104,12 +105,4 @@ pub async fn postpone(
     push_list(&mut query, hashes);
     query.build().execute(connection).await?;
     Ok(())
-}
-
-fn push_list(query: &mut QueryBuilder<Sqlite>, hashes: &[String]) {
-    let mut list = query.separated(", ");
-    for hash in hashes {
-        list.push_bind(hash.clone());
-    }
-    query.push(")");
 }

@@ -5,6 +5,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
+use super::list::push_list;
 use super::{StoreError, scrub};
 
 /// Values of a list that one statement takes, well below SQLite's limit of 32,766.
@@ -92,11 +93,7 @@ pub async fn own_by_time(
     query
         .push(COLUMNS)
         .push(" FROM message m WHERE m.outgoing = 1 AND m.sent_ms IN (");
-    let mut list = query.separated(", ");
-    for time in times {
-        list.push_bind(*time);
-    }
-    query.push(")");
+    push_list(&mut query, times);
     let rows = query.build().fetch_all(connection).await?;
     Ok(rows.iter().map(target).collect::<Result<_, _>>()?)
 }
@@ -107,33 +104,23 @@ pub async fn erase(connection: &mut SqliteConnection, seqs: &[i64]) -> Result<()
     if !seqs.is_empty() {
         scrub::removed(&mut *connection).await?;
     }
-    for (head, tail) in [
-        (
-            "UPDATE message SET deleted = 1, counts = 0, mentions_me = 0, body = NULL, raw = NULL,
-                 msg_id = NULL, quote_author = NULL, quote_sent_ms = NULL, preview_url = NULL,
-                 preview_title = NULL, invitation_url = NULL, invitation_name = NULL
-             WHERE receive_seq IN (",
-            ")",
-        ),
+    for head in [
+        "UPDATE message SET deleted = 1, counts = 0, mentions_me = 0, body = NULL, raw = NULL,
+             msg_id = NULL, quote_author = NULL, quote_sent_ms = NULL, preview_url = NULL,
+             preview_title = NULL, invitation_url = NULL, invitation_name = NULL
+         WHERE receive_seq IN (",
         // SENDING ends as FAILED, and the copy for the own devices as NONE: what a cancelled one ends as.
-        (
-            "UPDATE message SET send_state = iif(send_state = 2, 4, send_state),
-                 failure = iif(send_state = 2, 'CANCELLED', failure), sync_state = 1
-             WHERE (send_state = 2 OR sync_state = 2) AND receive_seq IN (",
-            ")",
-        ),
-        ("DELETE FROM attachment WHERE message IN (", ")"),
-        ("DELETE FROM reaction WHERE message IN (", ")"),
-        ("DELETE FROM outbox WHERE message IN (", ")"),
-        ("DELETE FROM outbox WHERE about IN (", ")"),
+        "UPDATE message SET send_state = iif(send_state = 2, 4, send_state),
+             failure = iif(send_state = 2, 'CANCELLED', failure), sync_state = 1
+         WHERE (send_state = 2 OR sync_state = 2) AND receive_seq IN (",
+        "DELETE FROM attachment WHERE message IN (",
+        "DELETE FROM reaction WHERE message IN (",
+        "DELETE FROM outbox WHERE message IN (",
+        "DELETE FROM outbox WHERE about IN (",
     ] {
         for some in seqs.chunks(CHUNK) {
             let mut query = QueryBuilder::<Sqlite>::new(head);
-            let mut list = query.separated(", ");
-            for seq in some {
-                list.push_bind(*seq);
-            }
-            query.push(tail);
+            push_list(&mut query, some);
             query.build().execute(&mut *connection).await?;
         }
     }

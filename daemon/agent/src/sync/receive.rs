@@ -285,8 +285,6 @@ fn waiting_for(context: &Context, items: &[Item]) -> Vec<Pending> {
 
 /// Messages from the quarantine in one unit: they may be large.
 const RETRY: i64 = 50;
-/// How long a swarm keeps messages at most, ms: an expiry for those whose own is not known any more.
-const KEPT_MS: i64 = 14 * 86_400_000;
 
 /// Tries again what an earlier version put aside. Returns how many messages it found.
 pub async fn retry_quarantine(context: &Context) -> Result<u32, StoreError> {
@@ -305,9 +303,10 @@ pub async fn retry_quarantine(context: &Context) -> Result<u32, StoreError> {
             .map(|old| StoredMessage {
                 hash: old.hash,
                 timestamp: u64::try_from(old.received_ms).unwrap_or(0),
+                // Its own is not known: it is kept for as long as it can have been.
                 expiration: u64::try_from(
                     old.expires_ms
-                        .unwrap_or(old.received_ms.saturating_add(KEPT_MS)),
+                        .unwrap_or(old.received_ms.saturating_add(received::INBOX_MS)),
                 )
                 .unwrap_or(0),
                 data: Some(old.data),

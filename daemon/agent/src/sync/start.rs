@@ -8,14 +8,13 @@
 use session_network::StoredMessage;
 
 use crate::store::messages::{AFTER_READ, cause};
+use crate::store::received::INBOX_MS;
 use crate::time::to_db;
 
 /// A stored copy's lifetime is the timer when it began this close to the sent timestamp, ms.
 const NEAR_MS: i64 = 3_600_000;
 /// How far before its sent timestamp a timer may begin at most, ms.
 const EARLY_MS: i64 = 60_000;
-/// Longest life of a copy (messages.md 5.2), ms.
-const LIFE_MS: i64 = 14 * 86_400_000;
 /// A copy that was stored for its timer's length lives this much longer or shorter at most, ms: both times are of
 /// whoever stored it. Nobody reads so soon after.
 const EXACT_MS: i64 = 10;
@@ -76,7 +75,7 @@ pub fn on_arrival(arrival: &Arrival, now_ms: i64) -> Option<Start> {
 /// wanted it to disappear. `None`: nothing says so.
 pub fn ends_early(stored: &StoredMessage) -> Option<i64> {
     let (stored_ms, until_ms) = (to_db(stored.timestamp), to_db(stored.expiration));
-    (until_ms.saturating_sub(stored_ms) < LIFE_MS - NEAR_MS).then_some(until_ms)
+    (until_ms.saturating_sub(stored_ms) < INBOX_MS - NEAR_MS).then_some(until_ms)
 }
 
 fn after_reading(arrival: &Arrival, began_ms: i64, now_ms: i64) -> Option<Start> {
@@ -98,7 +97,7 @@ fn after_reading(arrival: &Arrival, began_ms: i64, now_ms: i64) -> Option<Start>
         });
     }
     let life_ms = arrival.stored_until_ms.saturating_sub(arrival.stored_ms);
-    let shortened = life_ms < LIFE_MS - NEAR_MS
+    let shortened = life_ms < INBOX_MS - NEAR_MS
         && began_ms.abs_diff(arrival.stored_ms) > EXACT_MS.unsigned_abs()
         && began_ms >= arrival.stored_ms.saturating_sub(EARLY_MS)
         && began_ms <= now_ms;
@@ -111,7 +110,7 @@ mod tests {
 
     const SENT: i64 = 1_790_000_000_000;
     const HOUR: i64 = 3_600_000;
-    const TWO_WEEKS: i64 = SENT + LIFE_MS;
+    const TWO_WEEKS: i64 = SENT + INBOX_MS;
 
     fn start(
         expiry: (i64, i64),
@@ -235,7 +234,7 @@ mod tests {
             assert_eq!(found, expected, "{stored_until} {last_read}");
         }
         // A timer as long as a swarm keeps anything: nothing to shorten.
-        let two_weeks = (1, LIFE_MS / 1000);
+        let two_weeks = (1, INBOX_MS / 1000);
         assert_eq!(
             start(two_weeks, false, TWO_WEEKS + 500, SENT, now),
             elsewhere(SENT + 500)

@@ -161,7 +161,11 @@ async fn a_span_that_was_not_covered_is_in_the_history() {
     // Back in time: no gap, and none again for the same span.
     assert!(!cover(&rig, now + 13 * DAY).await);
     assert!(!cover(&rig, now).await);
-    assert_eq!(rig.one::<i64>("SELECT count(*) FROM gap").await, 1);
+    assert_eq!(
+        rig.one::<i64>("SELECT count(*) FROM message WHERE kind = 'GAP'")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]

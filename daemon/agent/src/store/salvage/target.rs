@@ -8,9 +8,10 @@ use super::Report;
 use super::btree::Row;
 use super::record::Value;
 use super::source::{Column, Shape, Source, Type};
-use crate::random::{message_id, opaque_id};
+use crate::random::opaque_id;
 use crate::store::conversations::ONE_TO_ONE;
-use crate::store::messages::{FAILED, NONE, SENDING, kind};
+use crate::store::gaps::{self, Gap};
+use crate::store::messages::{FAILED, NONE, SENDING};
 use crate::store::{Meta, StoreError};
 
 /// Left out on purpose: nothing is stored in a swarm by what may not know what was sent, or deleted, since; the event log
@@ -328,25 +329,23 @@ async fn write_gaps(
         let span = spans.entry(message.conversation).or_insert((at_ms, at_ms));
         *span = (span.0.min(at_ms), span.1.max(at_ms));
     }
-    for (conversation, (from_ms, until_ms)) in spans {
-        sqlx::query(
-            "INSERT OR IGNORE INTO message (public_id, conversation, author, outgoing, sent_ms, received_ms,
-                 order_ms, kind, send_state, sync_state, detail, detail_ms, wire_version)
-             SELECT ?, id, '', 0, ?, ?, ?, ?, ?, ?, ?, ?, 1 FROM conversation WHERE id = ?",
-        )
-        .bind(message_id(now_ms))
-        .bind(until_ms)
-        .bind(now_ms)
-        .bind(until_ms)
-        .bind(kind::GAP)
-        .bind(NONE)
-        .bind(NONE)
-        .bind(GAP_BY_DAMAGE)
-        .bind(from_ms)
-        .bind(conversation)
-        .execute(&mut *db)
-        .await?;
-    }
+    // A conversation that nobody names any more is lost as a whole.
+    let there: HashSet<i64> = sqlx::query_scalar("SELECT id FROM conversation")
+        .fetch_all(&mut *db)
+        .await?
+        .into_iter()
+        .collect();
+    let gaps: Vec<Gap> = spans
+        .into_iter()
+        .filter(|(conversation, _)| there.contains(conversation))
+        .map(|(conversation, (from_ms, until_ms))| Gap {
+            conversation,
+            from_ms,
+            until_ms,
+            cause: GAP_BY_DAMAGE,
+        })
+        .collect();
+    gaps::write(db, &gaps, now_ms).await?;
     Ok(())
 }
 
