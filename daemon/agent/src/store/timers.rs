@@ -11,6 +11,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
 
 use super::entries::TIMER_FIELDS;
 use super::events::{self, NewEvent};
+use super::list::push_list;
 use super::messages::cause;
 use super::targets::CHUNK;
 use super::{StoreError, swarm_expiry};
@@ -45,9 +46,18 @@ pub(super) async fn start_on_read(
                         hash, expires_at, server_expiry_ms",
         );
     let rows = query.build().fetch_all(&mut *connection).await?;
+    begun(connection, &rows).await
+}
+
+/// Timers that began, of rows as `start_on_read` and [`BEGIN_NO_LATER`] return them: lets the stored copies go with them.
+/// Returns the events.
+async fn begun(
+    connection: &mut SqliteConnection,
+    rows: &[SqliteRow],
+) -> Result<Vec<NewEvent>, StoreError> {
     let mut events = Vec::with_capacity(rows.len());
     let mut shorten = Vec::new();
-    for row in &rows {
+    for row in rows {
         events.push(changed(row)?);
         let (hash, expires): (Option<String>, i64) = (row.try_get(2)?, row.try_get(3)?);
         // A copy that goes earlier anyway needs nothing.
@@ -67,13 +77,15 @@ pub async fn read_elsewhere(
     found: &[(String, i64)],
     now_ms: i64,
 ) -> Result<u64, StoreError> {
-    let mut changed = 0;
+    let mut earlier = 0;
     for some in found.chunks(CHUNK) {
         let mut query = let_end(some, now_ms);
         let rows = query.build().fetch_all(&mut *connection).await?;
-        changed += tell(&mut *connection, &rows, now_ms).await?;
+        let log = rows.iter().map(changed).collect::<Result<Vec<_>, _>>()?;
+        earlier += u64::try_from(log.len()).unwrap_or(u64::MAX);
+        events::append(&mut *connection, &log, now_ms).await?;
     }
-    Ok(changed)
+    Ok(earlier)
 }
 
 /// Lets messages that disappear after reading end with their copies, where that is earlier.
@@ -166,11 +178,7 @@ pub async fn still_waiting(
         "SELECT hash, receive_seq FROM message WHERE expiry_type = 1 AND expiry_start_ms IS NULL
              AND outgoing = 0 AND hash IN (",
     );
-    let mut list = query.separated(", ");
-    for hash in hashes {
-        list.push_bind(hash.clone());
-    }
-    query.push(")");
+    push_list(&mut query, hashes);
     let rows = query.build().fetch_all(connection).await?;
     let found = rows
         .iter()
@@ -179,8 +187,8 @@ pub async fn still_waiting(
     Ok(found)
 }
 
-/// No timer began in the future: those that were started by a clock that turned out to be ahead begin now. Returns how
-/// many did.
+/// No timer began in the future: those that were started by a clock that turned out to be ahead begin now, and their
+/// copies go earlier. Returns how many did.
 pub async fn begin_no_later_than(
     connection: &mut SqliteConnection,
     now_ms: i64,
@@ -189,29 +197,20 @@ pub async fn begin_no_later_than(
         .bind(now_ms)
         .fetch_all(&mut *connection)
         .await?;
-    tell(connection, &rows, now_ms).await
-}
-
-/// Whatever ends before now + its timer is right; only what ends later is looked at.
-pub(super) const BEGIN_NO_LATER: &str = "UPDATE message
-    SET expiry_start_ms = ?1, expires_at = ?1 + expiry_timer_s * 1000
-    WHERE expires_at > ?1 AND expiry_start_ms > ?1
-    RETURNING public_id, (SELECT public_id FROM conversation WHERE id = message.conversation)";
-
-/// Events about timers that changed, of rows with the message's and its conversation's id. Returns how many.
-async fn tell(
-    connection: &mut SqliteConnection,
-    rows: &[SqliteRow],
-    now_ms: i64,
-) -> Result<u64, StoreError> {
-    let mut log = Vec::with_capacity(rows.len());
-    for row in rows {
-        log.push(changed(row)?);
-    }
+    let log = begun(&mut *connection, &rows).await?;
     events::append(connection, &log, now_ms).await?;
     Ok(u64::try_from(log.len()).unwrap_or(u64::MAX))
 }
 
+/// Whatever ends before now + its timer is right; only what ends later is looked at. The name of a copy only where
+/// reading here began the timer: all other copies say their time themselves.
+pub(super) const BEGIN_NO_LATER: &str = "UPDATE message
+    SET expiry_start_ms = ?1, expires_at = ?1 + expiry_timer_s * 1000
+    WHERE expires_at > ?1 AND expiry_start_ms > ?1
+    RETURNING public_id, (SELECT public_id FROM conversation WHERE id = message.conversation),
+              iif(expiry_type = 1 AND outgoing = 0, hash, NULL), expires_at, server_expiry_ms";
+
+/// The event about a timer that changed, of a row that begins with the message's and its conversation's id.
 fn changed(row: &SqliteRow) -> Result<NewEvent, sqlx::Error> {
     let (message, conversation): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     Ok(NewEvent::message_changed(

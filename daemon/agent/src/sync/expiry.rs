@@ -133,5 +133,6 @@ async fn confirm(context: &Context) -> Result<(), StoreError> {
             })
         })
         .await?;
+    context.shorten_filled.notify_one();
     Ok(())
 }

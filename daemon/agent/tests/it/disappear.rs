@@ -444,6 +444,9 @@ async fn no_timer_begins_in_the_future() {
     assert_eq!(changed, 1);
     let messages = rig.messages(2).await;
     assert_eq!(ms(messages[0].expire_time.as_ref()), now + 5 * MINUTE);
+    // So does the copy, which tells the other devices.
+    let copy: i64 = rig.one("SELECT expires_ms FROM swarm_expiry").await;
+    assert_eq!(copy, now + 5 * MINUTE);
     // Whoever shows it is told.
     let mut connection = rig.context.db.readers().acquire().await.unwrap();
     let told = events::after(&mut connection, before, 5).await.unwrap();
