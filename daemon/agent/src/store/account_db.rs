@@ -271,7 +271,7 @@ async fn look(connection: &mut SqliteConnection, network: &str) -> Result<Found,
 }
 
 /// Scripts of the schema, in their order.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 12] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 13] = [
     (
         1,
         "initial",
@@ -331,6 +331,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 12] = [
         12,
         "no_gap",
         include_str!("../../migrations/account/0012_no_gap.sql"),
+    ),
+    (
+        13,
+        "quarantine_ends",
+        include_str!("../../migrations/account/0013_quarantine_ends.sql"),
     ),
 ];
 

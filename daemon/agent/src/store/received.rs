@@ -194,6 +194,8 @@ pub struct Quarantined {
     pub reason: &'static str,
     /// As it was stored.
     pub data: Vec<u8>,
+    /// When it came, ms.
+    pub received_ms: i64,
     /// When it goes, ms; `None`: it is kept until a version can read it.
     pub expires_ms: Option<i64>,
 }
@@ -203,7 +205,6 @@ pub async fn quarantine(
     connection: &mut SqliteConnection,
     place: &Place,
     entries: &[Quarantined],
-    now_ms: i64,
 ) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
@@ -218,7 +219,7 @@ pub async fn quarantine(
         values.push_bind(entry.hash.clone()).push_bind(entry.reason);
         values
             .push_bind(entry.data.clone())
-            .push_bind(now_ms)
+            .push_bind(entry.received_ms)
             .push_bind(VERSION)
             .push_bind(entry.expires_ms);
     });
@@ -388,11 +389,10 @@ mod tests {
                 hash: round.to_string(),
                 reason: "BAD_CONTENT",
                 data: vec![0; 1024 * 1024],
+                received_ms: round,
                 expires_ms: None,
             };
-            quarantine(&mut db, &place(), &[entry], round)
-                .await
-                .unwrap();
+            quarantine(&mut db, &place(), &[entry]).await.unwrap();
         }
         let kept: Vec<String> = sqlx::query_scalar("SELECT hash FROM quarantine ORDER BY id")
             .fetch_all(&mut db)

@@ -9,12 +9,13 @@
 
 use session_network::StoredMessage;
 use session_protocol::content::{
-    self, Call, CallSignal, ContentError, ExpirationMode, GroupUpdate, Kind, Place, Profile, Read,
-    Visible,
+    self, Call, CallSignal, ContentError, Expiration, ExpirationMode, GroupUpdate, Kind, Place,
+    Profile, Read, Visible,
 };
 use session_protocol::{AccountId, AccountKeys, Identifier, envelope};
 
 use super::senders::KnownSenders;
+use super::start::Timer;
 use crate::store::details::NewAttachment;
 use crate::store::messages::{AFTER_READ, AFTER_SEND, kind};
 use crate::time::to_db;
@@ -26,8 +27,24 @@ pub enum Judged {
     Message(Box<Incoming>),
     /// It is left out; UPPER_SNAKE reason.
     Refused(&'static str),
-    /// It was sealed to us and makes no sense; UPPER_SNAKE reason.
-    Quarantine(&'static str),
+    /// It was sealed to us and makes no sense; UPPER_SNAKE reason, and what is known of its timer all the same.
+    Quarantine(&'static str, Timer),
+}
+
+impl Judged {
+    /// The same message, which cannot be kept as what it is.
+    pub fn put_aside(&self, reason: &'static str) -> Self {
+        let timer = match self {
+            Self::Message(message) => Timer::Known {
+                expiry: message.expiry,
+                own: message.own,
+                sent_ms: message.sent_ms,
+            },
+            Self::Quarantine(_, timer) => *timer,
+            Self::Refused(_) => Timer::Unknown,
+        };
+        Self::Quarantine(reason, timer)
+    }
 }
 
 /// A message that may be applied.
@@ -151,13 +168,24 @@ pub fn judge(keys: &AccountKeys, senders: &KnownSenders, stored: &StoredMessage)
     };
     let opened = match envelope::open_with(keys, data, senders) {
         Ok(opened) => opened,
-        Err(error) if error.opened_for_us() => return Judged::Quarantine(error.reason()),
+        Err(error) if error.opened_for_us() => {
+            return Judged::Quarantine(error.reason(), Timer::Unknown);
+        }
         Err(error) => return Judged::Refused(error.reason()),
     };
     let read = match content::read(&opened.content) {
         Ok(read) => read,
         // Perhaps a kind of a later version.
-        Err(error @ ContentError::NoKind) => return Judged::Quarantine(error.reason()),
+        Err(error @ ContentError::NoKind) => {
+            let own = opened.sender == keys.account_id();
+            let place = place(own);
+            let timer = Timer::Known {
+                expiry: seconds(content::expiration_alone(&opened.content, place)),
+                own,
+                sent_ms: to_db(opened.timestamp),
+            };
+            return Judged::Quarantine(error.reason(), timer);
+        }
         Err(error) => return Judged::Refused(error.reason()),
     };
     match incoming(keys.account_id(), opened.sender, opened.timestamp, read) {
@@ -174,12 +202,7 @@ fn incoming(own: AccountId, sender: AccountId, sent: u64, read: Read) -> Result<
         (false, None) => sender,
         (false, Some(_)) => return refused("FOREIGN_SYNC_TARGET"),
     };
-    let place = if peer == own {
-        Place::NoteToSelf
-    } else {
-        Place::OneToOne
-    };
-    let expiry = timer(&read, place);
+    let expiry = seconds(read.expiration(place(peer == own)));
     let action = match read.kind {
         Kind::Visible(visible) => Action::Entry(entry(*visible, own, from_self)),
         Kind::ExpirationTimerUpdate => Action::TimerChange,
@@ -219,7 +242,12 @@ fn incoming(own: AccountId, sender: AccountId, sent: u64, read: Read) -> Result<
             return match *update {
                 _ if from_self => refused("NOT_FROM_ONESELF"),
                 GroupUpdate::Invite { .. } | GroupUpdate::Promote { .. } => {
-                    Err(Judged::Quarantine("GROUP_INVITATION"))
+                    let timer = Timer::Known {
+                        expiry,
+                        own: from_self,
+                        sent_ms: to_db(sent),
+                    };
+                    Err(Judged::Quarantine("GROUP_INVITATION", timer))
                 }
                 _ => refused("GROUP_UPDATE_OUTSIDE_GROUP"),
             };
@@ -294,9 +322,17 @@ fn attachment(file: content::Attachment) -> NewAttachment {
     }
 }
 
-/// Type and seconds of the timer that a message carries.
-fn timer(read: &Read, place: Place) -> (i64, i64) {
-    match read.expiration(place) {
+fn place(to_self: bool) -> Place {
+    if to_self {
+        Place::NoteToSelf
+    } else {
+        Place::OneToOne
+    }
+}
+
+/// Type and seconds of a timer.
+fn seconds(expiration: Option<Expiration>) -> (i64, i64) {
+    match expiration {
         None => (0, 0),
         Some(expiration) => {
             let mode = match expiration.mode {

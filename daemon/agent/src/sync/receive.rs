@@ -22,6 +22,7 @@ use super::Context;
 use super::apply::{self, Batch, Item, Outcome};
 use super::judge::{Judged, judge};
 use super::pending::Pending;
+use super::start::Timer;
 use crate::store::received::{self, NodeCursor, Place};
 use crate::store::{AccountDb, StoreError};
 use crate::time::to_db;
@@ -219,7 +220,7 @@ async fn open_all(context: &Context, messages: Vec<StoredMessage>) -> Vec<Item> 
             let opened = opening.await;
             drop(turn);
             // A parser that panics costs its share, which stays in the quarantine, and nothing else.
-            opened.unwrap_or_else(|_| vec![Judged::Quarantine("PANICKED"); count])
+            opened.unwrap_or_else(|_| vec![Judged::Quarantine("PANICKED", Timer::Unknown); count])
         }
     });
     let judged = futures_util::future::join_all(shares).await;
@@ -303,10 +304,11 @@ pub async fn retry_quarantine(context: &Context) -> Result<u32, StoreError> {
             .map(|old| StoredMessage {
                 hash: old.hash,
                 timestamp: u64::try_from(old.received_ms).unwrap_or(0),
-                // Its own is not known: it is kept for as long as it can have been.
+                // Its own is not known any more: no later than this.
                 expiration: u64::try_from(
-                    old.expires_ms
-                        .unwrap_or(old.received_ms.saturating_add(received::INBOX_MS)),
+                    old.received_ms
+                        .saturating_add(received::INBOX_MS)
+                        .min(old.expires_ms.unwrap_or(i64::MAX)),
                 )
                 .unwrap_or(0),
                 data: Some(old.data),
@@ -363,10 +365,10 @@ fn commit_part(
                     return Ok(first.and(second));
                 }
                 match items.get(part.start) {
-                    Some(item) if !matches!(item.judged, Judged::Quarantine(_)) => {
+                    Some(item) if !matches!(item.judged, Judged::Quarantine(..)) => {
                         let refused = Item {
                             stored: item.stored.clone(),
-                            judged: Judged::Quarantine("CANNOT_BE_STORED"),
+                            judged: item.judged.put_aside("CANNOT_BE_STORED"),
                         };
                         commit_part(db, batch, cursor, Arc::new(vec![refused]), 0..1).await
                     }

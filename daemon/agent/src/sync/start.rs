@@ -7,6 +7,7 @@
 
 use session_network::StoredMessage;
 
+use crate::store::expiry::UNREAD_MS;
 use crate::store::messages::{AFTER_READ, cause};
 use crate::store::received::INBOX_MS;
 use crate::time::to_db;
@@ -71,11 +72,58 @@ pub fn on_arrival(arrival: &Arrival, now_ms: i64) -> Option<Start> {
     })
 }
 
-/// When something that nobody can read goes, ms: with its copy, when that lives shorter than a swarm allows. Its sender
-/// wanted it to disappear. `None`: nothing says so.
-pub fn ends_early(stored: &StoredMessage) -> Option<i64> {
+/// What is known of the timer of something that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// Nothing: it may have any.
+    Unknown,
+    /// What its author says.
+    Known {
+        /// Type and seconds; zeros: none.
+        expiry: (i64, i64),
+        /// We wrote it.
+        own: bool,
+        /// ms.
+        sent_ms: i64,
+    },
+}
+
+/// Longest that what may have a timer is kept after it came, ms: so long it may wait for being read, and then as long is
+/// the longest timer that anybody offers.
+const UNKNOWN_MS: i64 = UNREAD_MS + INBOX_MS;
+
+/// When something that came at a time and that nobody can read goes, ms: by its timer, as if it waited to be read; and
+/// with its copy, when that lives shorter than a swarm allows, since its sender wanted it to disappear. `None`: nothing
+/// says that it should.
+pub fn ends_unread(stored: &StoredMessage, timer: Timer, received_ms: i64) -> Option<i64> {
     let (stored_ms, until_ms) = (to_db(stored.timestamp), to_db(stored.expiration));
-    (until_ms.saturating_sub(stored_ms) < INBOX_MS - NEAR_MS).then_some(until_ms)
+    let early = (until_ms.saturating_sub(stored_ms) < INBOX_MS - NEAR_MS).then_some(until_ms);
+    let by_timer = match timer {
+        Timer::Unknown => Some(received_ms.saturating_add(UNKNOWN_MS)),
+        Timer::Known {
+            expiry,
+            own,
+            sent_ms,
+        } => {
+            let arrival = Arrival {
+                expiry,
+                own,
+                sent_ms,
+                stored_ms,
+                stored_until_ms: until_ms,
+                last_read_ms: 0,
+            };
+            let (kind, seconds) = expiry;
+            match on_arrival(&arrival, received_ms) {
+                Some(start) => Some(start.at_ms.saturating_add(seconds.saturating_mul(1000))),
+                None if kind == AFTER_READ && seconds > 0 => {
+                    Some(sent_ms.min(received_ms).saturating_add(UNREAD_MS))
+                }
+                None => None,
+            }
+        }
+    };
+    [early, by_timer].into_iter().flatten().min()
 }
 
 fn after_reading(arrival: &Arrival, began_ms: i64, now_ms: i64) -> Option<Start> {
@@ -107,6 +155,7 @@ fn after_reading(arrival: &Arrival, began_ms: i64, now_ms: i64) -> Option<Start>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::messages::AFTER_SEND;
 
     const SENT: i64 = 1_790_000_000_000;
     const HOUR: i64 = 3_600_000;
@@ -128,6 +177,40 @@ mod tests {
             last_read_ms,
         };
         on_arrival(&arrival, now_ms)
+    }
+
+    #[test]
+    fn what_cannot_be_read_goes_as_if_it_waited_to_be_read() {
+        let copy = |life_ms: i64| StoredMessage {
+            hash: String::new(),
+            timestamp: u64::try_from(SENT + 500).unwrap(),
+            expiration: u64::try_from(SENT + 500 + life_ms).unwrap(),
+            data: None,
+        };
+        let known = |expiry, own| Timer::Known {
+            expiry,
+            own,
+            sent_ms: SENT,
+        };
+        let came = SENT + HOUR;
+        let minute = (AFTER_READ, 60);
+        for (life_ms, timer, end) in [
+            (INBOX_MS, Timer::Unknown, Some(came + 2 * INBOX_MS)),
+            (INBOX_MS, known((0, 0), false), None),
+            (INBOX_MS, known(minute, false), Some(SENT + INBOX_MS)),
+            (INBOX_MS, known(minute, true), Some(SENT + 60_000)),
+            (
+                INBOX_MS,
+                known((AFTER_SEND, 60), false),
+                Some(SENT + 60_000),
+            ),
+            // Somebody wanted the copy to go, or another device has read it.
+            (9 * HOUR, Timer::Unknown, Some(SENT + 500 + 9 * HOUR)),
+            (9 * HOUR, known((0, 0), false), Some(SENT + 500 + 9 * HOUR)),
+            (HOUR / 2, known(minute, false), Some(SENT + 500 + HOUR / 2)),
+        ] {
+            assert_eq!(ends_unread(&copy(life_ms), timer, came), end, "{timer:?}");
+        }
     }
 
     fn sent(at_ms: i64) -> Option<Start> {

@@ -11,15 +11,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use session_network::StoredMessage;
 use session_protocol::content::{ExpirationMode, Kind, Quote, Visible};
 use sessiond::events::{Hub, Start};
 use sessiond::store::schema::CONTENT;
 use sessiond::store::search::{self, Query};
-use sessiond::sync::expiry;
+use sessiond::sync::{expiry, receive};
 use sqlx::AssertSqlSafe;
 
 use crate::common::{self, Rig, WrongClock, keys, plain_rig};
-use crate::say::say;
+use crate::say::{say, sealed, stored};
 
 const HOUR: i64 = 3_600_000;
 /// What every marker ends with.
@@ -288,6 +289,78 @@ async fn a_stop_longer_than_the_deadline() {
     assert!(expiry::sweep(&rig.context).await.unwrap() >= 2);
     assert_gone(&rig, &markers);
     assert_not_served(&rig).await;
+    rig.close().await;
+}
+
+/// Whether bytes stand anywhere in the files of a directory.
+fn holds(dir: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let file = std::fs::read(entry.unwrap().path()).unwrap();
+        file.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+/// A Content of a later version: nothing but type (1 after reading, 2 after sending) and seconds of a timer, which must
+/// fit into seven bits; as it lies in the swarm.
+fn unknown_kind(sent_ms: i64, kind: u8, seconds: u8) -> StoredMessage {
+    // Fields 12 and 13 of Content, both varints.
+    let content = [12 << 3, kind, 13 << 3, seconds];
+    let at = u64::try_from(sent_ms).unwrap();
+    stored(at, sealed(&keys(2), at, &content))
+}
+
+/// What nobody can read goes by the timer that it carries, as if it waited to be read; where no timer can be known, when
+/// the longest one would have ended; and where there is none it stays until a version can read it.
+#[tokio::test]
+async fn what_cannot_be_read_goes_as_well() {
+    let rig = plain_rig().await;
+    let sent = rig.context.now_ms() - 14 * 24 * HOUR + HOUR;
+    let later = vec![
+        0, 2, b'l', b'a', b't', b'e', b'r', 7, 8, 9, 200, 201, 202, 203,
+    ];
+    let messages = [
+        ("after reading", unknown_kind(sent, 1, 60)),
+        ("after sending", unknown_kind(sent, 2, 60)),
+        ("of version 2", stored(u64::try_from(sent).unwrap(), later)),
+        ("without a timer", unknown_kind(sent, 0, 0)),
+    ];
+    // The end of what was sealed: no two share it.
+    let needle = |message: &StoredMessage| {
+        let data = message.data.clone().unwrap();
+        data[data.len() - 12..].to_vec()
+    };
+    let needles = messages
+        .each_ref()
+        .map(|(name, message)| (*name, needle(message)));
+    let there = |rig: &Rig| {
+        let found = needles
+            .iter()
+            .filter(|(_, bytes)| holds(rig.dir.path(), bytes));
+        found.map(|(name, _)| *name).collect::<Vec<_>>()
+    };
+    rig.apply(messages.map(|(_, message)| message).to_vec())
+        .await;
+    assert_eq!(there(&rig).len(), 4);
+    let rig = rig.restarted(WrongClock(2 * HOUR)).await;
+    assert_eq!(expiry::sweep(&rig.context).await.unwrap(), 2);
+    assert_eq!(there(&rig), ["of version 2", "without a timer"]);
+    let (ends, received): (i64, i64) = sqlx::query_as(
+        "SELECT expires_ms, received_ms FROM quarantine WHERE reason = 'UNSUPPORTED_VERSION'",
+    )
+    .fetch_one(rig.context.db.readers())
+    .await
+    .unwrap();
+    assert_eq!(ends - received, 28 * 24 * HOUR);
+    // A version that cannot read it either gives it no longer life.
+    rig.run(
+        "UPDATE quarantine SET version = '0.0.0', received_ms = received_ms - 2419200000 + 3600000",
+    )
+    .await;
+    receive::retry_quarantine(&rig.context).await.unwrap();
+    assert_eq!(there(&rig), ["of version 2", "without a timer"]);
+    let rig = rig.restarted(WrongClock(4 * HOUR)).await;
+    assert_eq!(expiry::sweep(&rig.context).await.unwrap(), 1);
+    assert_eq!(there(&rig), ["without a timer"]);
     rig.close().await;
 }
 

@@ -189,13 +189,14 @@ async fn a_later_version_tries_again_what_an_earlier_one_put_aside() {
                         hash,
                         reason: "NO_KIND",
                         data,
+                        received_ms: now,
                         expires_ms: None,
                     })
                     .collect();
                 let marked: Vec<(&str, i64)> =
                     entries.iter().map(|it| (it.hash.as_str(), now)).collect();
                 received::mark(&mut *connection, &place, &marked, now).await?;
-                received::quarantine(connection, &place, &entries, now).await
+                received::quarantine(connection, &place, &entries).await
             })
         })
         .await

@@ -141,6 +141,11 @@ impl Read {
     }
 }
 
+/// The timer of a Content of which nothing else is understood.
+pub fn expiration_alone(content: &wire::Content, place: Place) -> Option<Expiration> {
+    expiration::Fields::of(content).normalised(place)
+}
+
 /// Reads a Content: the first kind present in the project's order of messages.md 5.9.
 pub fn read(content: &wire::Content) -> Result<Read, ContentError> {
     check_required(content)?;

@@ -147,16 +147,22 @@ pub async fn write(
                 incoming.push((&**message, &item.stored));
             }
             Judged::Refused(reason) => *refused.entry(reason).or_default() += 1,
-            Judged::Quarantine(reason) => {
+            Judged::Quarantine(reason, timer) => {
                 // What was put aside before is counted already.
                 if batch.node.is_some() {
                     *refused.entry(reason).or_default() += 1;
                 }
+                // What was put aside before came when that was; its copy's own time is not known any more.
+                let received_ms = match batch.node {
+                    Some(_) => now_ms,
+                    None => to_db(item.stored.timestamp),
+                };
                 quarantined.push(Quarantined {
                     hash: item.stored.hash.clone(),
                     reason,
                     data: item.stored.data.clone().unwrap_or_default(),
-                    expires_ms: start::ends_early(&item.stored),
+                    received_ms,
+                    expires_ms: start::ends_unread(&item.stored, *timer, received_ms),
                 });
             }
         }
@@ -172,7 +178,7 @@ pub async fn write(
         };
         delivery::arrived(&mut *connection, before, &arrival).await?;
     }
-    received::quarantine(&mut *connection, &batch.place, &quarantined, now_ms).await?;
+    received::quarantine(&mut *connection, &batch.place, &quarantined).await?;
     received::count(&mut *connection, &round.refused).await?;
     if let (Some(node), Some(cursor)) = (&batch.node, cursor) {
         received::set_cursor(&mut *connection, &batch.place, node, &cursor, now_ms).await?;
