@@ -175,16 +175,15 @@ pub fn run(command: ServiceCommand) -> anyhow::Result<ExitCode> {
     match command {
         ServiceCommand::Install(args) => {
             let (manager, dry_run) = (args.change.manager(), args.change.dry_run);
-            let subject = Subject::new(user, args, &Config::load()?)?;
+            let config = Config::load()?;
+            let subject = Subject::new(user, args, &config)?;
             let plan = match manager {
                 Manager::Systemd => systemd::install(&subject)?,
                 Manager::Launchd => launchd::install(&subject)?,
             };
             carry_out(&plan, dry_run)?;
             if !dry_run {
-                println!(
-                    "sessiond runs now and at each login. `sessionctl status` shows how it stands."
-                );
+                println!("{}", installed(&subject, &config));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -228,6 +227,24 @@ pub fn run(command: ServiceCommand) -> anyhow::Result<ExitCode> {
             })
         }
     }
+}
+
+/// What a person needs to know next. A socket that only this command line named, or this shell's environment, is not where
+/// others look.
+fn installed(subject: &Subject, config: &Config) -> String {
+    let in_file = Key::named("socket").and_then(|key| config.get(key));
+    let elsewhere = subject.socket.as_ref();
+    let elsewhere = elsewhere.filter(|socket| in_file.map(PathBuf::from).as_ref() != Some(socket));
+    let mut text =
+        "sessiond runs now and at each login. `sessionctl status` shows how it stands.".to_owned();
+    if let Some(socket) = elsewhere {
+        text += &format!(
+            "\nIts socket is {}: tell it to frontends as SESSIOND_SOCKET, and once to sessionctl by \
+             `sessionctl config set socket`.",
+            socket.display()
+        );
+    }
+    text
 }
 
 fn carry_out(plan: &Plan, dry_run: bool) -> anyhow::Result<()> {
@@ -282,6 +299,19 @@ mod tests {
         assert_eq!(found.arguments()[..3], words);
         assert_eq!(found.arguments()[3..], ["--vault", "passphrase"]);
         assert_eq!(found.socket, None);
+    }
+
+    #[test]
+    fn a_socket_where_nobody_looks_is_told() {
+        let told = |args: &[&str], file: &str| {
+            let config = Config::parse(file, "/c".into()).unwrap();
+            installed(&subject(args, file).unwrap(), &config)
+        };
+        let file = "socket = '/file'";
+        assert!(!told(&[], "").contains("SESSIOND_SOCKET"));
+        assert!(!told(&[], file).contains("SESSIOND_SOCKET"));
+        assert!(!told(&["--socket", "/file"], file).contains("SESSIOND_SOCKET"));
+        assert!(told(&["--socket", "/other"], file).contains("/other: tell it"));
     }
 
     #[test]
