@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use session_protocol::Identifier;
 use session_protocol::onion::NodeAnswer;
-use session_protocol::storage::answer;
+use session_protocol::storage::answer::{self, BatchResult};
 use session_protocol::storage::request::{self, Request};
 use tokio::time::{Instant, timeout_at};
 
@@ -35,12 +35,13 @@ const MAX_TEXT: usize = 200;
 /// Makes the request for a member at a network time, ms.
 pub(crate) type Make<'a> = dyn Fn(u64, &NodeKey) -> Result<Request, NetworkError> + Sync + 'a;
 
-/// Whether an answer is good enough, given the known members of the swarm.
-pub(crate) type Accept<'a> =
-    dyn Fn(&Value, &HashSet<NodeKey>) -> Result<(), NetworkError> + Sync + 'a;
+/// Reads an answer, the result of each request in it, given the known members of the swarm. What it gives ends the call;
+/// after an error another member is tried.
+pub(crate) type Accept<'a, T> =
+    dyn Fn(Vec<BatchResult>, &HashSet<NodeKey>) -> Result<T, NetworkError> + Sync + 'a;
 
-/// A request to a swarm.
-pub(crate) struct Call<'a> {
+/// A request to a swarm, whose answer is read as a `T`.
+pub(crate) struct Call<'a, T> {
     /// Whose circuits it goes over.
     pub(crate) isolation: IsolationKey,
     pub(crate) owner: &'a Identifier,
@@ -57,23 +58,22 @@ pub(crate) struct Call<'a> {
     /// Number of requests, if it is a batch.
     pub(crate) batch: Option<usize>,
     pub(crate) make: &'a Make<'a>,
-    /// Whether an answer is good enough to end the call; another member is tried otherwise.
-    pub(crate) accept: &'a Accept<'a>,
+    pub(crate) accept: &'a Accept<'a, T>,
 }
 
 /// A successful answer.
-pub(crate) struct Done {
+pub(crate) struct Done<T> {
     pub(crate) node: NodeKey,
     pub(crate) path_id: String,
     pub(crate) latency: Duration,
-    pub(crate) body: Value,
+    pub(crate) answer: T,
     /// Known members of the swarm.
     pub(crate) members: HashSet<NodeKey>,
 }
 
-/// What to do after an answer that is no success.
-enum Verdict {
-    Good(Value),
+/// What to do after an answer.
+enum Verdict<T> {
+    Good(T),
     WrongClock,
     WrongSwarm(Value),
     /// No member will say anything else.
@@ -84,7 +84,7 @@ enum Verdict {
 
 impl Engine {
     /// Makes a call; ends early when the layer shuts down.
-    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Done, NetworkError> {
+    pub(crate) async fn call<T>(&self, call: &Call<'_, T>) -> Result<Done<T>, NetworkError> {
         let mut stop = self.stop.subscribe();
         let deadline = Instant::now() + self.config.times.call;
         tokio::select! {
@@ -94,7 +94,11 @@ impl Engine {
         }
     }
 
-    async fn attempts(&self, call: &Call<'_>, deadline: Instant) -> Result<Done, NetworkError> {
+    async fn attempts<T>(
+        &self,
+        call: &Call<'_, T>,
+        deadline: Instant,
+    ) -> Result<Done<T>, NetworkError> {
         let mut asked = Asked::default();
         asked.tried.extend(call.last);
         let mut failure = None;
@@ -143,12 +147,12 @@ impl Engine {
                 }
             };
             match judge(answer, call, &members) {
-                Verdict::Good(body) => {
+                Verdict::Good(answer) => {
                     return Ok(Done {
                         node: node.ed25519,
                         path_id: route.id,
                         latency,
-                        body,
+                        answer,
                         members,
                     });
                 }
@@ -313,38 +317,39 @@ fn note(
     }
 }
 
-fn judge(answer: NodeAnswer, call: &Call<'_>, members: &HashSet<NodeKey>) -> Verdict {
+fn judge<T>(answer: NodeAnswer, call: &Call<'_, T>, members: &HashSet<NodeKey>) -> Verdict<T> {
     let NodeAnswer { status, body } = answer;
-    let (status, body) = match call.batch.filter(|_| status == 200) {
-        None => (status, body),
-        Some(count) => match whole_batch(body, count) {
-            Ok(whole) => whole,
-            Err(error) => return Verdict::Member(error),
+    let results = match call.batch.filter(|_| is_success(status)) {
+        None => vec![BatchResult { code: status, body }],
+        Some(count) => match answer::batch(&body, count) {
+            Ok(results) => results,
+            Err(_) => return Verdict::Member(NetworkError::Malformed),
         },
     };
-    match status {
-        200..=299 => match (call.accept)(&body, members) {
-            Ok(()) => Verdict::Good(body),
+    let Some((status, body)) = failure(&results) else {
+        return match (call.accept)(results, members) {
+            Ok(answer) => Verdict::Good(answer),
             Err(error) => Verdict::Member(error),
-        },
+        };
+    };
+    match status {
         406 => Verdict::WrongClock,
-        421 => Verdict::WrongSwarm(body),
-        400 | 401 | 403 | 404 | 413 => Verdict::Final(rejected(status, &body)),
-        _ => Verdict::Member(rejected(status, &body)),
+        421 => Verdict::WrongSwarm(body.clone()),
+        400 | 401 | 403 | 404 | 413 => Verdict::Final(rejected(status, body)),
+        _ => Verdict::Member(rejected(status, body)),
     }
 }
 
-/// A batch whose requests all failed alike failed as a whole with that status; its own is always 200
-/// (network.md 6.2, observed-nodes.md 12).
-fn whole_batch(body: Value, count: usize) -> Result<(u16, Value), NetworkError> {
-    let results = answer::batch(&body, count).map_err(|_| NetworkError::Malformed)?;
-    let first = results.first().ok_or(NetworkError::Malformed)?;
+/// How all requests failed, if they failed alike. A batch of such failed as a whole with that status; its own is always
+/// 200 (network.md 6.2, observed-nodes.md 12).
+fn failure(results: &[BatchResult]) -> Option<(u16, &Value)> {
+    let first = results.first()?;
     let alike = results.iter().all(|result| result.code == first.code);
-    if alike && !(200..300).contains(&first.code) {
-        Ok((first.code, first.body.clone()))
-    } else {
-        Ok((200, body))
-    }
+    (alike && !is_success(first.code)).then_some((first.code, &first.body))
+}
+
+pub(crate) fn is_success(code: u16) -> bool {
+    (200..300).contains(&code)
 }
 
 /// A refusal in the destination's words.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use session_protocol::storage::answer::{BatchResult, MalformedAnswer};
 use session_protocol::storage::request::{self, MAX_BATCH, MAX_DATA, Request, Store};
 use session_protocol::storage::{Namespace, answer, message_hash, verify};
 use session_protocol::{AccountKeys, Identifier};
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cache::Cache;
-use crate::calls::{Call, rejected};
+use crate::calls::{Call, is_success, rejected};
 use crate::clock::Clock;
 use crate::config::NetworkConfig;
 use crate::engine::Engine;
@@ -263,15 +264,8 @@ impl Network {
             .iter()
             .map(|item| message_hash(owner, item.namespace, item.data))
             .collect();
-        // What a member did not sign for may be stored by asking another; what it refused will be refused again.
-        let accept = |body: &Value, members: &HashSet<NodeKey>| {
-            let results = stored(body, &hashes, members)?;
-            let unsigned = |result: &Result<_, _>| matches!(result, Err(NetworkError::Unverified));
-            if results.iter().all(unsigned) {
-                Err(NetworkError::Unverified)
-            } else {
-                Ok(())
-            }
+        let accept = |results: Vec<BatchResult>, members: &HashSet<NodeKey>| {
+            stored(&results, &hashes, members)
         };
         let call = Call {
             isolation,
@@ -286,13 +280,11 @@ impl Network {
             accept: &accept,
         };
         let done = self.engine.call(&call).await?;
-        let results = stored(&done.body, &hashes, &done.members)?;
-        let times = times(&done.body, hashes.len());
-        Ok(results
+        Ok(done
+            .answer
             .into_iter()
             .zip(hashes)
-            .zip(times)
-            .map(|((result, hash), stored_ms)| {
+            .map(|(Stored { result, at_ms }, hash)| {
                 result.map(|confirmed| StoreReceipt {
                     hash,
                     missed: done
@@ -304,7 +296,7 @@ impl Network {
                     confirmed: confirmed.nodes,
                     asked: confirmed.asked,
                     expiry_ms: confirmed.expiry,
-                    stored_ms,
+                    stored_ms: at_ms,
                     node: done.node,
                     path_id: done.path_id.clone(),
                 })
@@ -328,11 +320,7 @@ impl Network {
             let last = cursors.get(node).map(String::as_str);
             Ok(request::retrieve(keys, namespace, last, None, timestamp))
         };
-        let accept = |body: &Value, _: &HashSet<NodeKey>| {
-            answer::retrieve(body)
-                .map(drop)
-                .map_err(|_| NetworkError::Malformed)
-        };
+        let accept = of_one(answer::retrieve);
         let call = Call {
             isolation,
             owner: &owner,
@@ -349,7 +337,7 @@ impl Network {
             accept: &accept,
         };
         let done = self.engine.call(&call).await?;
-        let page = answer::retrieve(&done.body).map_err(|_| NetworkError::Malformed)?;
+        let page = done.answer;
         lock(&self.engine.state)
             .swarms
             .page(&owner, namespace, done.node, page.more);
@@ -378,10 +366,7 @@ impl Network {
         namespace: Namespace,
     ) -> Result<Vec<answer::StoredMessage>, NetworkError> {
         let make = |_, _: &NodeKey| Ok(request::retrieve_public(owner, namespace));
-        let accept = |body: &Value, _: &HashSet<NodeKey>| {
-            let read = answer::retrieve(body).map(drop);
-            read.map_err(|_| NetworkError::Malformed)
-        };
+        let accept = of_one(answer::retrieve);
         let call = Call {
             isolation,
             owner,
@@ -395,8 +380,7 @@ impl Network {
             accept: &accept,
         };
         let done = self.engine.call(&call).await?;
-        let page = answer::retrieve(&done.body).map_err(|_| NetworkError::Malformed)?;
-        Ok(page.messages)
+        Ok(done.answer.messages)
     }
 
     /// Which of `hashes` (1 to 100) each member of the swarm of `keys` holds. Each is asked itself; those that did not
@@ -413,10 +397,7 @@ impl Network {
         let owner = Identifier::from(keys.account_id());
         let members = self.engine.members_of(isolation, &owner).await?;
         let make = |timestamp, _: &NodeKey| Ok(request::get_expiries(keys, hashes, timestamp));
-        let accept = |body: &Value, _: &HashSet<NodeKey>| {
-            let read = answer::get_expiries(body).map(drop);
-            read.map_err(|_| NetworkError::Malformed)
-        };
+        let accept = of_one(answer::get_expiries);
         let asked = members.iter().map(async |member| {
             let call = Call {
                 isolation,
@@ -431,8 +412,8 @@ impl Network {
                 accept: &accept,
             };
             let done = self.engine.call(&call).await?;
-            let expiries = answer::get_expiries(&done.body).map_err(|_| NetworkError::Malformed)?;
-            let asked_for = expiries
+            let asked_for = done
+                .answer
                 .into_iter()
                 .filter(|(hash, _)| hashes.contains(hash));
             Ok(Holder {
@@ -474,12 +455,15 @@ impl Network {
             short: false,
             batch: None,
             make: &make,
-            accept: &|_, _| Ok(()),
+            accept: &|mut results: Vec<BatchResult>, _| {
+                let result = results.pop().ok_or(NetworkError::Malformed)?;
+                Ok(result.body)
+            },
         };
         let done = self.engine.call(&call).await?;
         Ok(SwarmReply {
             node: done.node,
-            body: done.body,
+            body: done.answer,
             members: done.members.into_iter().collect(),
             path_id: done.path_id,
             latency: done.latency,
@@ -525,48 +509,63 @@ impl Life {
     }
 }
 
-/// When the member that took each item did so, by its own clock, ms.
-fn times(body: &Value, count: usize) -> Vec<Option<u64>> {
-    match answer::batch(body, count) {
-        Ok(results) if count > 1 => {
-            let bodies = results.iter().map(|result| &result.body);
-            bodies.map(answer::server_time).collect()
-        }
-        _ => vec![answer::server_time(body); count],
+/// Reads the answer to a single request.
+fn of_one<T>(
+    read: impl Fn(&Value) -> Result<T, MalformedAnswer>,
+) -> impl Fn(Vec<BatchResult>, &HashSet<NodeKey>) -> Result<T, NetworkError> {
+    move |results, _| match &results[..] {
+        [result] => read(&result.body).map_err(|_| NetworkError::Malformed),
+        _ => Err(NetworkError::Malformed),
     }
 }
 
-/// Reads the answer to one store or a batch of them: for each item, who signed for it.
+/// What became of one item at the member that was asked to store it.
+struct Stored {
+    /// Who signed for it.
+    result: Result<verify::Confirmed, NetworkError>,
+    /// When that member took it, by its own clock, ms.
+    at_ms: Option<u64>,
+}
+
+/// Reads the answer to one store or a batch of them. What a member did not sign for may be stored by asking another;
+/// what it refused will be refused again.
 fn stored(
-    body: &Value,
+    results: &[BatchResult],
     hashes: &[String],
     members: &HashSet<NodeKey>,
-) -> Result<Vec<Result<verify::Confirmed, NetworkError>>, NetworkError> {
-    let one = |body: &Value, hash: &str| {
-        let answer = answer::store(body).map_err(|_| NetworkError::Malformed)?;
-        let confirmed = verify::store(&answer.members, hash, |key| members.contains(key));
-        if confirmed.nodes.is_empty() {
-            return Err(NetworkError::Unverified);
+) -> Result<Vec<Stored>, NetworkError> {
+    let confirmed = |result: &BatchResult, hash: &str| {
+        if !is_success(result.code) {
+            return Err(rejected(result.code, &result.body));
         }
-        Ok(confirmed)
+        let answer = answer::store(&result.body).map_err(|_| NetworkError::Malformed)?;
+        let confirmed = verify::store(&answer.members, hash, |key| members.contains(key));
+        match confirmed.nodes.is_empty() {
+            true => Err(NetworkError::Unverified),
+            false => Ok(confirmed),
+        }
     };
-    if let [hash] = hashes {
-        // Alone, an answer that makes no sense is the whole call's.
-        return match one(body, hash) {
-            Err(NetworkError::Malformed) => Err(NetworkError::Malformed),
-            result => Ok(vec![result]),
-        };
-    }
-    let results = answer::batch(body, hashes.len()).map_err(|_| NetworkError::Malformed)?;
-    Ok(results
+    let stored: Vec<Stored> = results
         .iter()
         .zip(hashes)
-        .map(|(result, hash)| {
-            if (200..300).contains(&result.code) {
-                one(&result.body, hash)
-            } else {
-                Err(rejected(result.code, &result.body))
-            }
+        .map(|(result, hash)| Stored {
+            result: confirmed(result, hash),
+            at_ms: answer::server_time(&result.body),
         })
-        .collect())
+        .collect();
+    // Alone, an answer that makes no sense is the whole call's.
+    if let [
+        Stored {
+            result: Err(NetworkError::Malformed),
+            ..
+        },
+    ] = &stored[..]
+    {
+        return Err(NetworkError::Malformed);
+    }
+    let unsigned = |stored: &Stored| matches!(stored.result, Err(NetworkError::Unverified));
+    match stored.iter().all(unsigned) {
+        true => Err(NetworkError::Unverified),
+        false => Ok(stored),
+    }
 }
