@@ -1,12 +1,22 @@
 //! `daemon.db`: what the agent knows before any vault is open. No key, no account ID.
+//!
+//! One connection, taken in turn, and no pool of sqlx around it: a pool gives a connection back by a task of its own, and
+//! looks after it by another. Where such a task does not get its turn, because the thread of the runtime that it waits for is
+//! not free, everybody waits for a connection that nobody uses. Here it is free the moment a use ends or is given up.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use session_network::{Cache, CacheRecord};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _,
+    SqliteConnection,
+};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use super::StoreError;
 use crate::platform::ensure_private_file;
@@ -31,10 +41,14 @@ pub struct AccountRow {
     pub client_fingerprint: Vec<u8>,
 }
 
+/// Longest wait for one's turn: a disk that hangs is told of.
+const TURN: Duration = Duration::from_secs(30);
+
 /// The open database.
 #[derive(Clone)]
 pub struct DaemonDb {
-    pool: SqlitePool,
+    /// Nothing once it is closed.
+    connection: Arc<Mutex<Option<SqliteConnection>>>,
 }
 
 impl DaemonDb {
@@ -42,11 +56,7 @@ impl DaemonDb {
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("daemon.db");
         ensure_private_file(&path)?;
-        let options = super::options(&path);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await?;
+        let mut connection = super::options(&path).connect().await?;
         migrator(&[
             (
                 1,
@@ -64,13 +74,18 @@ impl DaemonDb {
                 include_str!("../../migrations/daemon/0003_storage.sql"),
             ),
         ])
-        .run(&pool)
+        .run(&mut connection)
         .await?;
-        Ok(Self { pool })
+        Ok(Self {
+            connection: Arc::new(Mutex::new(Some(connection))),
+        })
     }
 
-    pub(super) fn pool(&self) -> &SqlitePool {
-        &self.pool
+    /// The connection, for one statement.
+    pub(super) async fn turn(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, StoreError> {
+        let turn = timeout(TURN, self.connection.lock()).await;
+        let turn = turn.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        MutexGuard::try_map(turn, Option::as_mut).map_err(|_| StoreError::Closed)
     }
 
     /// The account that can be used.
@@ -90,7 +105,7 @@ impl DaemonDb {
              FROM account WHERE {which}"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.turn().await?)
             .await?;
         let rows = rows.iter().map(|row| {
             Ok(AccountRow {
@@ -130,7 +145,7 @@ impl DaemonDb {
         .bind(wall_clock_ms())
         .bind(&row.client_token)
         .bind(&row.client_fingerprint)
-        .execute(&self.pool)
+        .execute(&mut *self.turn().await?)
         .await?;
         Ok(())
     }
@@ -187,42 +202,48 @@ impl DaemonDb {
         &self,
         query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
     ) -> Result<(), StoreError> {
-        query.execute(&self.pool).await?;
+        query.execute(&mut *self.turn().await?).await?;
         Ok(())
     }
 
     /// Closes the database.
     pub async fn close(&self) {
-        self.pool.close().await;
+        let connection = self.connection.lock().await.take();
+        if let Some(connection) = connection
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "daemon.db was not closed in order");
+        }
+    }
+
+    async fn cached(&self, record: CacheRecord) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = sqlx::query_scalar("SELECT bytes FROM cache WHERE record = ?");
+        let query = query.bind(record.as_str());
+        Ok(query.fetch_optional(&mut *self.turn().await?).await?)
     }
 }
 
 impl Cache for DaemonDb {
     fn load(&self, record: CacheRecord) -> BoxFuture<'_, Option<Vec<u8>>> {
         Box::pin(async move {
-            sqlx::query_scalar("SELECT bytes FROM cache WHERE record = ?")
-                .bind(record.as_str())
-                .fetch_optional(&self.pool)
-                .await
-                .unwrap_or_else(|error| {
-                    tracing::warn!(%error, "the network cache cannot be read");
-                    None
-                })
+            self.cached(record).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the network cache cannot be read");
+                None
+            })
         })
     }
 
     fn save(&self, record: CacheRecord, bytes: Vec<u8>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let saved = sqlx::query(
+            let query = sqlx::query(
                 "INSERT INTO cache (record, bytes, updated_ms) VALUES (?, ?, ?)
                  ON CONFLICT (record) DO UPDATE
                  SET bytes = excluded.bytes, updated_ms = excluded.updated_ms",
             )
             .bind(record.as_str())
             .bind(bytes)
-            .bind(wall_clock_ms())
-            .execute(&self.pool)
-            .await;
+            .bind(wall_clock_ms());
+            let saved = self.run(query).await;
             if let Err(error) = saved {
                 tracing::warn!(%error, "the network cache cannot be written");
             }
@@ -245,4 +266,68 @@ pub(super) fn migrator(scripts: &[(i64, &'static str, &'static str)]) -> Migrato
         })
         .collect();
     Migrator::with_migrations(migrations)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const BUSY: Duration = Duration::from_secs(5);
+
+    /// Does something while no thread of the runtime is free, and says whether it was done before one was.
+    fn while_busy<T>(prepare: impl AsyncFnOnce() -> T, work: impl AsyncFnOnce(&T)) -> bool {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let prepared = prepare().await;
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            let (done, is_done) = mpsc::channel::<()>();
+            tokio::spawn(async move {
+                begun.send(()).unwrap();
+                let _ = is_done.recv_timeout(BUSY);
+            });
+            begins.await.unwrap();
+            let began = Instant::now();
+            work(&prepared).await;
+            drop(done);
+            began.elapsed() < BUSY
+        })
+    }
+
+    #[test]
+    fn a_use_needs_no_turn_of_the_runtime_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = async || DaemonDb::open(dir.path()).await.unwrap();
+        assert!(while_busy(open, async |db| {
+            for _ in 0..3 {
+                db.save(CacheRecord::Guards, vec![7]).await;
+                assert_eq!(db.load(CacheRecord::Guards).await, Some(vec![7]));
+                assert!(db.account().await.unwrap().is_none());
+            }
+        }));
+    }
+
+    #[tokio::test]
+    async fn a_use_that_is_given_up_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = DaemonDb::open(dir.path()).await.unwrap();
+        for _ in 0..20 {
+            let mut save = db.save(CacheRecord::Nodes, vec![1; 100_000]);
+            // It waits for SQLite's thread now.
+            let _ = (&mut save).now_or_never();
+            drop(save);
+            let turn = timeout(BUSY, db.account()).await;
+            assert!(turn.unwrap().unwrap().is_none());
+        }
+        db.close().await;
+        assert!(matches!(db.account().await, Err(StoreError::Closed)));
+    }
 }

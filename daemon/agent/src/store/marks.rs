@@ -25,7 +25,7 @@ impl DaemonDb {
         let row: Option<(bool, bool, i64, bool)> =
             sqlx::query_as("SELECT open, damaged, checked_ms, sound FROM storage WHERE handle = ?")
                 .bind(handle)
-                .fetch_optional(self.pool())
+                .fetch_optional(&mut *self.turn().await?)
                 .await?;
         Ok(
             row.map_or_else(Marks::default, |(open, damaged, checked_ms, sound)| Marks {
@@ -49,7 +49,7 @@ impl DaemonDb {
         .bind(marks.damaged)
         .bind(marks.checked_ms)
         .bind(marks.sound)
-        .execute(self.pool())
+        .execute(&mut *self.turn().await?)
         .await?;
         Ok(())
     }
@@ -58,7 +58,7 @@ impl DaemonDb {
     pub async fn mark_closed(&self, handle: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE storage SET open = 0 WHERE handle = ?")
             .bind(handle)
-            .execute(self.pool())
+            .execute(&mut *self.turn().await?)
             .await?;
         Ok(())
     }
@@ -67,7 +67,7 @@ impl DaemonDb {
     pub async fn mark_damaged(&self, handle: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE storage SET damaged = 1 WHERE handle = ?")
             .bind(handle)
-            .execute(self.pool())
+            .execute(&mut *self.turn().await?)
             .await?;
         Ok(())
     }
@@ -86,7 +86,7 @@ impl DaemonDb {
         .bind(sound)
         .bind(sound)
         .bind(handle)
-        .execute(self.pool())
+        .execute(&mut *self.turn().await?)
         .await?;
         Ok(())
     }
@@ -95,7 +95,7 @@ impl DaemonDb {
     pub async fn forget_marks(&self, handle: &str) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM storage WHERE handle = ?")
             .bind(handle)
-            .execute(self.pool())
+            .execute(&mut *self.turn().await?)
             .await?;
         Ok(())
     }
