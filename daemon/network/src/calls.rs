@@ -220,7 +220,7 @@ impl Engine {
             let now = self.now();
             epoch.mark_unchanged();
             let (class, ready, failure, nodes) = self.update(|state| {
-                let class = state.touch(Some(key), now);
+                let class = state.touch(key, now);
                 let ready = state.paths.of(class).next().is_some();
                 let failure = state.classes.failure(class).or(state.failure);
                 (class, ready, failure, state.pool.len())

@@ -113,7 +113,7 @@ mod tests {
     use crate::pool::tests::node;
 
     fn pool() -> Pool {
-        Pool::new((1..=9).map(node).collect(), 0, false)
+        Pool::new((1..=9).map(node).collect(), false)
     }
 
     #[test]

@@ -106,11 +106,7 @@ impl<'a> Maintenance<'a> {
         let now = self.engine.now();
         let age = Duration::from_millis(now.local_ms.saturating_sub(list.fetched_ms));
         self.refresh_at = Instant::now() + times.refresh.saturating_sub(age);
-        let pool = Pool::new(
-            list.nodes,
-            list.fetched_ms,
-            self.engine.config.public_addresses_only,
-        );
+        let pool = Pool::new(list.nodes, self.engine.config.public_addresses_only);
         if pool.len() >= self.engine.config.min_nodes {
             self.engine.update(|state| {
                 state.guards = guards.unwrap_or_default();
@@ -180,7 +176,7 @@ impl<'a> Maintenance<'a> {
         let now = self.engine.now();
         let bundled = config.bundled.as_ref().map(|list| {
             let nodes = list.nodes(now.local_ms);
-            Pool::new(nodes, 0, config.public_addresses_only)
+            Pool::new(nodes, config.public_addresses_only)
         });
         let blocked = self.engine.transport.trouble().is_some();
         let usable = bundled.filter(|pool| !blocked && pool.len() >= config.min_nodes);
@@ -218,9 +214,9 @@ impl<'a> Maintenance<'a> {
     async fn take_list(&mut self, nodes: Vec<Node>) {
         let now = self.engine.now();
         let public_only = self.engine.config.public_addresses_only;
-        let mut pool = Pool::new(nodes, now.local_ms, public_only);
+        let mut pool = Pool::new(nodes, public_only);
         let list = NodeList {
-            fetched_ms: pool.fetched_ms(),
+            fetched_ms: now.local_ms,
             nodes: pool.all().cloned().collect(),
         };
         tracing::info!(nodes = pool.len(), "list of service nodes updated");

@@ -362,7 +362,7 @@ mod tests {
                 node.ip = std::net::Ipv4Addr::new(10, 0, *subnet, u8::try_from(index).unwrap());
                 node
             });
-            let mut pool = Pool::new(list.collect(), 0, false);
+            let mut pool = Pool::new(list.collect(), false);
             banned.iter().for_each(|number| pool.ban(&[*number; 32]));
             let guards: Vec<NodeKey> = guards.iter().map(|number| [*number; 32]).collect();
             let resting: Vec<NodeKey> = resting.iter().map(|number| [*number; 32]).collect();
@@ -410,7 +410,7 @@ mod tests {
                 node.ip = std::net::Ipv4Addr::new(10, 0, *subnet, u8::try_from(index).unwrap());
                 node
             });
-            let pool = Pool::new(list.collect(), 0, false);
+            let pool = Pool::new(list.collect(), false);
             let mut first = Rules {
                 in_use: &[], other_guards: &[], other_hops: &[], guards: &[], resting: &[], new_guards: true, diversity,
             };

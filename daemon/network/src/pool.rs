@@ -73,8 +73,6 @@ impl From<NodeRecord> for Node {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     nodes: HashMap<NodeKey, Entry>,
-    /// When the list was fetched, local ms.
-    fetched_ms: u64,
 }
 
 #[derive(Debug)]
@@ -118,7 +116,7 @@ pub(crate) struct Struck {
 impl Pool {
     /// A pool of these nodes without strikes. Nodes in no swarm are not ready for anything and left out, as are,
     /// with `public_only`, addresses that cannot be reached over the internet.
-    pub(crate) fn new(list: Vec<Node>, fetched_ms: u64, public_only: bool) -> Self {
+    pub(crate) fn new(list: Vec<Node>, public_only: bool) -> Self {
         let nodes = list
             .into_iter()
             .filter(|node| node.swarm_id != Some(UNASSIGNED) && node.port != 0)
@@ -126,11 +124,7 @@ impl Pool {
             .take(MAX_NODES)
             .map(|node| (node.ed25519, Entry::new(node)))
             .collect();
-        Self { nodes, fetched_ms }
-    }
-
-    pub(crate) fn fetched_ms(&self) -> u64 {
-        self.fetched_ms
+        Self { nodes }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -311,7 +305,7 @@ pub(crate) mod tests {
 
     #[test]
     fn three_strikes_put_a_node_out() {
-        let mut pool = Pool::new((1..=4).map(node).collect(), 0, false);
+        let mut pool = Pool::new((1..=4).map(node).collect(), false);
         pool.strike(&[1; 32]);
         pool.strike(&[1; 32]);
         assert!(pool.is_usable(&[1; 32]));
@@ -330,7 +324,7 @@ pub(crate) mod tests {
     fn strikes_last_for_two_days_and_over_restarts_and_new_lists() {
         const DAY: u64 = 86_400_000;
         let list: Vec<Node> = (1..=4).map(node).collect();
-        let mut pool = Pool::new(list.clone(), 0, false);
+        let mut pool = Pool::new(list.clone(), false);
         pool.ban(&[1; 32]);
         pool.strike(&[2; 32]);
         assert!(pool.struck().is_empty());
@@ -338,7 +332,7 @@ pub(crate) mod tests {
         let saved = pool.struck();
         assert_eq!(saved.len(), 2);
 
-        let mut next = Pool::new(list.clone(), 0, false);
+        let mut next = Pool::new(list.clone(), false);
         next.restore_strikes(&saved);
         assert!(!next.is_usable(&[1; 32]));
         next.age(3 * DAY - 1);
@@ -356,18 +350,18 @@ pub(crate) mod tests {
 
         let mut moved = list.clone();
         moved[1].port += 1;
-        let mut renewed = Pool::new(moved, 5, false);
+        let mut renewed = Pool::new(moved, false);
         pool.ban(&[2; 32]);
         renewed.keep_strikes_of(&pool, 3);
         assert!(!renewed.is_usable(&[1; 32]) && renewed.is_usable(&[2; 32]));
-        let mut renewed = Pool::new(list, 5, false);
+        let mut renewed = Pool::new(list, false);
         renewed.keep_strikes_of(&pool, 3);
         assert_eq!(renewed.usable().count(), 4, "too few would have been left");
     }
 
     #[test]
     fn a_node_that_answers_but_passes_nothing_on_is_put_out() {
-        let mut pool = Pool::new((1..=4).map(node).collect(), 0, false);
+        let mut pool = Pool::new((1..=4).map(node).collect(), false);
         for _ in 0..3 {
             pool.strike_relay(&[1; 32]);
             pool.forgive(&[1; 32]);
@@ -382,8 +376,8 @@ pub(crate) mod tests {
         let mut list: Vec<Node> = (1..=3).map(node).collect();
         list[0].swarm_id = Some(UNASSIGNED);
         list[1].ip = Ipv4Addr::new(203, 0, 113, 7);
-        assert_eq!(Pool::new(list.clone(), 0, false).len(), 2);
-        assert_eq!(Pool::new(list, 0, true).len(), 1);
+        assert_eq!(Pool::new(list.clone(), false).len(), 2);
+        assert_eq!(Pool::new(list, true).len(), 1);
     }
 
     #[test]
@@ -393,10 +387,10 @@ pub(crate) mod tests {
             key: [0; 32],
         };
         let mut list: Vec<Node> = (1..=6).map(node).collect();
-        let members = Pool::new(list.clone(), 0, false).swarm_of(&owner).unwrap();
+        let members = Pool::new(list.clone(), false).swarm_of(&owner).unwrap();
         assert_eq!(members, [[2; 32], [4; 32], [6; 32]].into());
         list[0].swarm_id = None;
-        assert_eq!(Pool::new(list, 0, false).swarm_of(&owner), None);
+        assert_eq!(Pool::new(list, false).swarm_of(&owner), None);
         assert_eq!(Pool::default().swarm_of(&owner), None);
     }
 }

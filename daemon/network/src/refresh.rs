@@ -53,7 +53,7 @@ pub(crate) async fn from_nodes(engine: &Engine) -> Option<Vec<Node>> {
 }
 
 fn is_enough(engine: &Engine, nodes: &[Node]) -> bool {
-    let usable = Pool::new(nodes.to_vec(), 0, engine.config.public_addresses_only);
+    let usable = Pool::new(nodes.to_vec(), engine.config.public_addresses_only);
     usable.len() >= engine.config.min_nodes
 }
 

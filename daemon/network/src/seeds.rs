@@ -84,7 +84,7 @@ fn read(status: u16, body: &[u8], config: &NetworkConfig) -> Result<Vec<Node>, S
         .ok_or(SeedError::Malformed)
         .and_then(|result| answer::service_nodes(result).map_err(|_| SeedError::Malformed))?;
     let nodes: Vec<Node> = records.into_iter().map(Node::from).collect();
-    if Pool::new(nodes.clone(), 0, config.public_addresses_only).len() < config.min_nodes {
+    if Pool::new(nodes.clone(), config.public_addresses_only).len() < config.min_nodes {
         return Err(SeedError::TooFewNodes);
     }
     Ok(nodes)

@@ -196,10 +196,7 @@ impl State {
     }
 
     /// The class of an isolation key that is used now.
-    pub(crate) fn touch(&mut self, key: Option<IsolationKey>, now: Now) -> Class {
-        let Some(key) = key else {
-            return Class::OWN;
-        };
+    pub(crate) fn touch(&mut self, key: IsolationKey, now: Now) -> Class {
         let name = || random::name(&mut random::system());
         let (class, gone) = self.classes.touch(key, now.steady_ms, name);
         if let Some(gone) = gone {

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn only_known_nodes_enter_a_swarm() {
-        let pool = Pool::new((1..=6).map(node).collect(), 0, false);
+        let pool = Pool::new((1..=6).map(node).collect(), false);
         let owner = Identifier {
             prefix: Prefix::Standard,
             key: [0; 32],
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_empty_swarm_is_asked_for() {
-        let pool = Pool::new(vec![node(2)], 0, false);
+        let pool = Pool::new(vec![node(2)], false);
         let owner = Identifier {
             prefix: Prefix::Group,
             key: [0; 32],

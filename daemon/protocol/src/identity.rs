@@ -93,11 +93,6 @@ impl AccountKeys {
         self.signing.as_bytes()
     }
 
-    /// Ed25519 signing key, for schemes built on its scalar.
-    pub fn signing_key(&self) -> &SigningKey {
-        &self.signing
-    }
-
     /// Ed25519 signature of `message`.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.signing.sign(message).to_bytes()

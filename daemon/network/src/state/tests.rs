@@ -19,7 +19,7 @@ fn at(ms: u64) -> Now {
 
 fn state(nodes: u8) -> State {
     let mut state = State::default();
-    let pool = Pool::new((1..=nodes).map(node).collect(), 0, false);
+    let pool = Pool::new((1..=nodes).map(node).collect(), false);
     state.replace_pool(pool, at(0));
     state
 }
@@ -46,7 +46,7 @@ fn build(state: &mut State) -> Route {
 }
 
 fn class(state: &mut State, name: &str) -> Class {
-    state.touch(Some(IsolationKey::new("account", name)), at(0))
+    state.touch(IsolationKey::new("account", name), at(0))
 }
 
 fn stranger(state: &State, route: &Route) -> NodeKey {
@@ -158,7 +158,7 @@ fn rules_are_relaxed_in_order_and_diversity_last() {
     let mut list: Vec<Node> = (1..=6).map(node).collect();
     list.iter_mut()
         .for_each(|node| node.ip = [10, 0, 0, 1].into());
-    let pool = || Pool::new(list.clone(), 0, false);
+    let pool = || Pool::new(list.clone(), false);
     let mut state = State::default();
     state.replace_pool(pool(), at(0));
     let begun = begin(&mut state, Class::OWN, 0, false);
@@ -170,7 +170,7 @@ fn rules_are_relaxed_in_order_and_diversity_last() {
     state.policy.diversity = false;
     let begun = begin(&mut state, Class::OWN, 0, false).unwrap();
     assert_eq!(begun.step, LadderStep::Strict);
-    state.replace_pool(Pool::new(list[..2].to_vec(), 0, false), at(0));
+    state.replace_pool(Pool::new(list[..2].to_vec(), false), at(0));
     assert_eq!(
         begin(&mut state, Class::OWN, 0, false).unwrap_err(),
         NoHops::Nodes
@@ -486,14 +486,14 @@ fn a_new_list_ends_paths_over_nodes_that_moved() {
     let mut state = state(12);
     let route = build(&mut state);
     let mut list: Vec<Node> = (1..=12).map(node).collect();
-    state.replace_pool(Pool::new(list.clone(), 1, false), at(1));
+    state.replace_pool(Pool::new(list.clone(), false), at(1));
     assert_eq!(state.status().path_count, 1);
     for node in &mut list {
         if node.ed25519 == route.hops[2].ed25519 {
             node.port += 1;
         }
     }
-    state.replace_pool(Pool::new(list, 2, false), at(2));
+    state.replace_pool(Pool::new(list, false), at(2));
     assert_eq!(state.status().path_count, 0);
     assert_eq!(last_drop(&state), ("NODE_LIST_CHANGED", Some(2)));
 }

@@ -71,14 +71,6 @@ impl Visible {
         }
     }
 
-    /// Whether there is more than text.
-    pub fn has_parts(&self) -> bool {
-        self.quote.is_some()
-            || self.preview.is_some()
-            || self.invitation.is_some()
-            || !self.attachments.is_empty()
-    }
-
     pub(super) fn read(message: &wire::DataMessage) -> Result<Self, ContentError> {
         let body = cut(message.body.as_deref().unwrap_or_default());
         let attachments: Vec<_> = message
