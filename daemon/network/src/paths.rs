@@ -101,6 +101,17 @@ pub(crate) enum Doubt {
     Failed,
 }
 
+impl Doubt {
+    /// Of a path, for a request that failed over those to `avoid`.
+    fn of(path: &Path, avoid: &[String]) -> Self {
+        match (avoid.contains(&path.id), path.suspect) {
+            (true, _) => Self::Failed,
+            (false, true) => Self::Suspect,
+            (false, false) => Self::None,
+        }
+    }
+}
+
 /// Paths that work.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
@@ -137,6 +148,11 @@ impl Paths {
         self.ready.iter().filter(move |path| path.class == class)
     }
 
+    /// The least doubt that a path of a class can give a request, wherever it goes.
+    pub(crate) fn least_doubt(&self, class: Class, avoid: &[String]) -> Option<Doubt> {
+        self.of(class).map(|path| Doubt::of(path, avoid)).min()
+    }
+
     /// A path of a class to `target` that does not contain it: at random among the best.
     pub(crate) fn choose<R: Rng + ?Sized>(
         &self,
@@ -149,11 +165,7 @@ impl Paths {
             .of(class)
             .filter(|path| !path.contains(target))
             .collect();
-        let doubt = |path: &&Path| match (avoid.contains(&path.id), path.suspect) {
-            (true, _) => Doubt::Failed,
-            (false, true) => Doubt::Suspect,
-            (false, false) => Doubt::None,
-        };
+        let doubt = |path: &&Path| Doubt::of(path, avoid);
         let least = able.iter().map(doubt).min()?;
         let best: Vec<&Path> = able
             .into_iter()

@@ -7,6 +7,7 @@ use session_protocol::Identifier;
 
 use super::{Now, Route, State};
 use crate::isolation::Class;
+use crate::paths::{Doubt, Path};
 use crate::pool::{Node, NodeKey};
 use crate::random;
 
@@ -34,6 +35,7 @@ impl State {
         asked: &Asked,
         now: Now,
     ) -> Option<(Route, Node)> {
+        let least = self.paths.least_doubt(class, &asked.paths)?;
         let mut candidates: Vec<&Node> = members
             .iter()
             .filter(|key| !asked.refused.contains(*key))
@@ -49,13 +51,21 @@ impl State {
                 first != Some(&node.ed25519),
             )
         });
-        let reachable = candidates.into_iter().filter_map(|node| {
+        let mut best: Option<(Doubt, &Path, &Node)> = None;
+        for node in candidates {
             let chosen = self.paths.choose(rng, class, &node.ed25519, &asked.paths);
-            let (doubt, path) = chosen?;
-            Some((doubt, path, node))
-        });
-        // The first of equals.
-        let (_, path, node) = reachable.min_by_key(|(doubt, ..)| *doubt)?;
+            let Some((doubt, path)) = chosen else {
+                continue;
+            };
+            // The first of equals.
+            if best.is_none_or(|(other, ..)| doubt < other) {
+                best = Some((doubt, path, node));
+            }
+            if doubt == least {
+                break;
+            }
+        }
+        let (_, path, node) = best?;
         Some((path.into(), node.clone()))
     }
 

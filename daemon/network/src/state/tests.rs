@@ -596,3 +596,56 @@ fn nodes_that_failed_often_test_a_path_when_no_others_are_left() {
     well = others[0].ed25519;
     assert!(!route.contains(&well) && !state.pool.is_usable(&well));
 }
+
+/// Counts what is drawn.
+struct Counted(usize);
+
+impl rand_core::TryRng for Counted {
+    type Error = rand_core::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let wide = self.try_next_u64()?;
+        Ok(u32::try_from(wide >> 32).unwrap())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        self.0 += 1;
+        random::system().try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        random::system().try_fill_bytes(bytes)
+    }
+}
+
+#[test]
+fn a_path_is_chosen_for_the_node_alone_that_is_asked() {
+    let mut state = state(40);
+    let first = build(&mut state);
+    let second = build(&mut state);
+    let chosen = |state: &State, asked: &Asked| {
+        let mut rng = Counted(0);
+        let (route, node) = state
+            .choose_any(&mut rng, Class::OWN, asked, at(0))
+            .unwrap();
+        assert!(!route.contains(&node.ed25519));
+        // The order of 40 nodes takes 39 draws.
+        (route.id, rng.0 - 39)
+    };
+    for _ in 0..200 {
+        assert_eq!(chosen(&state, &Asked::default()).1, 1);
+    }
+    // As good as it gets is enough.
+    let failed = Asked {
+        paths: vec![first.id.clone(), second.id.clone()],
+        ..Asked::default()
+    };
+    assert_eq!(chosen(&state, &failed).1, 1);
+    // A better path to another node still goes first.
+    state.paths.get_mut(&first.id).unwrap().suspect = true;
+    for _ in 0..200 {
+        let (path, draws) = chosen(&state, &Asked::default());
+        assert_eq!(path, second.id);
+        assert!((1..=1 + HOPS).contains(&draws), "{draws}");
+    }
+}
