@@ -93,8 +93,8 @@ pub(super) fn required_enum<E: TryFrom<i32>>(
         .ok_or(ContentError::MissingField(name))
 }
 
-/// A time in ms that can name a message (messages.md 11, 11).
-pub(super) fn is_time(ms: u64) -> bool {
+/// A time in ms that can name a message: no more than what a double holds exactly (messages.md 11, 11).
+pub(crate) fn is_time(ms: u64) -> bool {
     (1..1 << 53).contains(&ms)
 }
 

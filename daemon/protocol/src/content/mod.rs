@@ -40,6 +40,7 @@ pub use reaction::Reaction;
 pub use visible::{Invitation, Preview, Quote, Visible};
 pub use write::{Destination, Frame, TTL_CALL, TTL_CONTENT, TTL_TYPING, text};
 
+pub(crate) use error::is_time;
 use error::{required, required_enum};
 use session_wire as wire;
 
