@@ -1,40 +1,16 @@
-//! The second generation of the protocol, as far as a client of the first must know it: what it looks like, and how to
-//! tell that another device of the account has gone over to it.
+//! The second generation of the protocol, as far as a client of the first must know it: how to tell that another device
+//! of the account has gone over to it.
 //!
 //! Promises: nothing here writes. Only what the account itself signed counts as a sign; a payload in namespace 0 proves
-//! nothing, since anyone can store one.
+//! nothing, since anyone can store one: [`crate::envelope`] recognises it.
 //!
-//! Facts: v2.md 4.2 (record), 5.1 and 5.2 (recognition), 6.5 (device group), 9.1 (signs), 9.3 (what must not be done).
+//! Facts: v2.md 4.2 (record), 6.5 (device group), 9.1 (signs), 9.3 (what must not be done).
 
 use crate::bt::{self, Value};
 use crate::identity::{AccountId, ed25519_to_x25519, verify_ed25519, x25519_to_ed25519_positive};
 
-/// Shortest direct message of version 2, in bytes.
-pub const MIN_DIRECT_MESSAGE: usize = 1536;
-
 /// Length of an ML-KEM-768 public key, in bytes.
 const ML_KEM_PUBLIC: usize = 1184;
-
-/// What a payload of namespace 0 is, if it is not of version 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// Long enough for a direct message of version 2 (sign S3). Worth keeping for a later version of this program.
-    DirectMessage,
-    /// Of version 2, and too short for anything.
-    TooShort,
-    /// Of another version (sign S4).
-    Unknown(u8),
-}
-
-/// Tells payloads of later versions from those of the first. A first byte of 0 cannot start a protobuf message.
-pub fn classify(payload: &[u8]) -> Option<Payload> {
-    match payload {
-        [0, 2, ..] if payload.len() >= MIN_DIRECT_MESSAGE => Some(Payload::DirectMessage),
-        [0, 2, ..] | [0] => Some(Payload::TooShort),
-        [0, version, ..] => Some(Payload::Unknown(*version)),
-        _ => None,
-    }
-}
 
 /// Account keys that an account has published in namespace -21 (sign S1): others will write to it in version 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,21 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn payloads_of_later_versions_are_told_apart() {
-        let long = [&[0, 2][..], &[7; MIN_DIRECT_MESSAGE - 2]].concat();
-        for (payload, class) in [
-            (&long[..], Some(Payload::DirectMessage)),
-            (&long[..MIN_DIRECT_MESSAGE - 1], Some(Payload::TooShort)),
-            (&[0], Some(Payload::TooShort)),
-            (&[0, 1, 2], Some(Payload::Unknown(1))),
-            (&[8, 1], None),
-            (&[], None),
-        ] {
-            assert_eq!(classify(payload), class);
-        }
-    }
-
-    #[test]
     fn published_keys_count_when_the_account_signed_them() {
         for byte in 1..9 {
             let own = keys(byte);
@@ -252,7 +213,6 @@ mod tests {
         #[test]
         fn any_bytes_get_an_answer(data: Vec<u8>) {
             let own = keys(1);
-            let _ = classify(&data);
             prop_assert!(account_keys(&own.account_id(), &data).is_err());
             let read = device_message(&own.ed25519_public(), &data);
             let signed = matches!(read, Ok(DeviceMessage::Group { .. }));

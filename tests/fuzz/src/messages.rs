@@ -125,10 +125,8 @@ pub fn kicked_notice(data: &[u8]) {
     let _ = group_message::kicked_generation(&READER, &WRITER.ed25519_public(), data);
 }
 
-/// Payloads of later versions, account keys and device groups.
+/// Account keys and device groups of version 2.
 pub fn version_2(data: &[u8]) {
-    let class = v2::classify(data);
-    assert_eq!(class.is_some(), data.first() == Some(&0));
     let _ = v2::account_keys(&READER.account_id(), data);
     let _ = v2::device_message(&READER.ed25519_public(), data);
 }
