@@ -16,6 +16,7 @@ use futures_util::future::{BoxFuture, pending};
 use hyper::body::Bytes;
 use rand_core::{Infallible, TryRng};
 use serde_json::json;
+use session_localnet::SplitMix;
 use session_protocol::onion::NodeAnswer;
 use session_protocol::storage::request;
 use session_protocol::{Identifier, Prefix};
@@ -41,8 +42,8 @@ const EPOCH: u64 = 1_790_000_000_000;
 /// Worlds of one kind in an ordinary run.
 const WORLDS: u64 = 200;
 
-/// SplitMix64: small, and the same everywhere.
-struct Seeded(u64);
+/// A generator that gives the same numbers everywhere.
+struct Seeded(SplitMix);
 
 impl TryRng for Seeded {
     type Error = Infallible;
@@ -53,11 +54,7 @@ impl TryRng for Seeded {
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Ok(mixed ^ (mixed >> 31))
+        Ok(self.0.draw())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
@@ -121,7 +118,7 @@ impl Sim {
         Arc::new(Self {
             nodes: nodes.collect(),
             vices: Mutex::default(),
-            rng: Mutex::new(Seeded(seed)),
+            rng: Mutex::new(Seeded(SplitMix::new(seed))),
             began: Instant::now(),
             offline: Mutex::new(false),
             requests: AtomicUsize::new(0),
@@ -287,7 +284,7 @@ impl World {
         let mut config = NetworkConfig::from_toml("seeds = [\"http://127.0.0.1:1\"]").unwrap();
         change(&mut config.times);
         let transport = Arc::new(Lists(Arc::clone(sim)));
-        let choices = Choices::new(Seeded(!seed));
+        let choices = Choices::new(Seeded(SplitMix::new(!seed)));
         let engine = Engine::new(config, cache, sim.clone(), transport, sim.clone(), choices);
         Self {
             sim: Arc::clone(sim),
@@ -366,7 +363,7 @@ const ALL: [Vice; 8] = [
 #[test]
 fn a_working_path_is_found_and_bad_nodes_are_avoided() {
     worlds(|seed| async move {
-        let mut rng = Seeded(seed);
+        let mut rng = Seeded(SplitMix::new(seed));
         let count = 20 + random::below(&mut rng, 21);
         let sim = Sim::new(seed, count);
         let bad = random::below(&mut rng, count * 2 / 5 + 1);
@@ -557,7 +554,7 @@ fn a_wrong_local_clock_moves_network_time_nowhere() {
     worlds(|seed| async move {
         let sim = Sim::new(seed, 20);
         let errors = [3_600_000, -3_600_000, 86_400_000, -86_400_000];
-        let mut rng = Seeded(seed);
+        let mut rng = Seeded(SplitMix::new(seed));
         let any = |rng: &mut Seeded| errors[random::below(rng, errors.len())];
         *lock(&sim.clock_error) = any(&mut rng);
         let world = World::start(seed, &sim, Arc::new(MemoryCache::new()));

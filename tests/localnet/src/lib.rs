@@ -44,6 +44,7 @@ pub use control::{Control, ControlClient, ControlError, Held, NodeStatus, Order,
 pub use directory::NodeInfo;
 pub use faults::{Faults, Hits};
 pub use network::{Localnet, LocalnetError, Options, start};
+pub use random::SplitMix;
 pub use running::Target;
 pub use scenario::Scenario;
 pub use tls::{TlsError, client_config};

@@ -4,14 +4,16 @@
 
 /// A generator.
 #[derive(Clone, Debug)]
-pub(crate) struct SplitMix(u64);
+pub struct SplitMix(u64);
 
 impl SplitMix {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// One that begins at a seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,13 +23,13 @@ impl SplitMix {
 
     /// From 0 up to but not including `limit`; 0 for a limit of 0. The bias does not matter for small limits.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next().checked_rem(limit).unwrap_or(0)
+        self.draw().checked_rem(limit).unwrap_or(0)
     }
 
     /// From 0 up to but not including 1.
     pub(crate) fn share(&mut self) -> f64 {
         // 32 bits fit a double exactly.
-        f64::from(u32::try_from(self.next() >> 32).unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)
+        f64::from(u32::try_from(self.draw() >> 32).unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
@@ -38,7 +40,7 @@ mod tests {
     #[test]
     fn values_are_those_of_the_published_generator() {
         let mut random = SplitMix::new(1_234_567);
-        let values: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        let values: Vec<u64> = (0..3).map(|_| random.draw()).collect();
         assert_eq!(
             values,
             [

@@ -1,8 +1,10 @@
-//! Random numbers that can be had again: SplitMix64.
+//! Random numbers that can be had again.
+
+use session_localnet::SplitMix;
 
 /// A generator; the same seed gives the same numbers.
 #[derive(Clone)]
-pub struct Rng(u64);
+pub struct Rng(SplitMix);
 
 impl Rng {
     /// From SESSIOND_E2E_SEED, else from the operating system. Printed, so that a failure can be repeated.
@@ -12,24 +14,16 @@ impl Rng {
             Err(_) => getrandom::u64().unwrap(),
         };
         println!("SESSIOND_E2E_SEED={seed}");
-        Self(seed)
+        Self(SplitMix::new(seed))
     }
 
     /// Another generator that follows from this one.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(SplitMix::new(self.0.draw()))
     }
 
     /// A number in the range; its small bias does not matter here.
     pub fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
+        range.start + self.0.draw() % (range.end - range.start)
     }
 }
