@@ -11,6 +11,7 @@ use serde_json::Value;
 use session_protocol::storage::answer;
 
 use crate::pool::Node;
+use crate::state::millis;
 
 /// Largest file that is read; the real network's list has about one megabyte.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
@@ -62,7 +63,7 @@ impl BundledNodes {
             return Err(BundleError::TooLarge);
         }
         let age = about.modified()?.duration_since(UNIX_EPOCH);
-        let changed_ms = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0));
+        let changed_ms = age.map_or(0, millis);
         Self::from_json(&std::fs::read(path)?, changed_ms)
     }
 

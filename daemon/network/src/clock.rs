@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::pool::NodeKey;
+use crate::state::millis;
 
 /// Samples kept.
 const SAMPLES: usize = 10;
@@ -84,9 +85,7 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-            })
+            .map_or(0, millis)
     }
 }
 

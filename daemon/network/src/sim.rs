@@ -32,6 +32,7 @@ use crate::network::Network;
 use crate::onion::{Carrier, SendError};
 use crate::pool::{Node, NodeKey};
 use crate::random::{self, Choices};
+use crate::state::millis;
 use crate::sync::lock;
 use crate::times::Times;
 use crate::transport::{Reply, Transport, TransportError};
@@ -135,7 +136,7 @@ impl Sim {
     }
 
     fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap()
+        millis(self.began.elapsed())
     }
 
     /// Gives `count` random nodes of those that `may` random vices.

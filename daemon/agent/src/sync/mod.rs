@@ -32,6 +32,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::beats::Beats;
 use crate::store::AccountDb;
+use crate::time::{millis, to_db};
 
 /// What all parts of one account's synchronisation share. Cheap to clone.
 #[derive(Clone)]
@@ -169,7 +170,7 @@ impl Context {
     /// Network time, ms, as the database keeps it. Before nodes have told the time it is never earlier than what was
     /// known before the start.
     pub fn now_ms(&self) -> i64 {
-        let now_ms = crate::time::to_db(self.network.now_ms());
+        let now_ms = to_db(self.network.now_ms());
         if self.network.clock_is_measured() {
             now_ms
         } else {
@@ -180,7 +181,7 @@ impl Context {
     /// Until when everything may go whose time is over, ms. Before enough nodes agree on the time, none of them alone lets
     /// anything go, and a local clock that jumped while the agent did not run nothing that was more than a day off.
     pub fn certain_ms(&self) -> i64 {
-        let certain_ms = crate::time::to_db(self.network.certain_ms());
+        let certain_ms = to_db(self.network.certain_ms());
         if self.network.clock_is_measured() {
             certain_ms
         } else {
@@ -191,7 +192,7 @@ impl Context {
 
     /// It is this late at least: what was known at the last use, and how long this one takes, ms.
     fn floor_ms(&self) -> i64 {
-        let since = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let since = millis(self.opened.elapsed());
         self.db.floor_ms().saturating_add(since)
     }
 
@@ -201,7 +202,7 @@ impl Context {
         self.progress.beats.turned(poller::TASK);
         let last_ms = self.progress.last_poll_ms.swap(now_ms, Ordering::Relaxed);
         let away = self.network.times().poll * AWAY_POLLS;
-        let away_ms = i64::try_from(away.as_millis()).unwrap_or(i64::MAX);
+        let away_ms = millis(away);
         if last_ms == 0 || now_ms.saturating_sub(last_ms) > away_ms {
             self.progress.returned.store(true, Ordering::Relaxed);
             self.look_elsewhere.notify_one();

@@ -25,7 +25,7 @@ use crate::store::account_db::note_now;
 use crate::store::gaps;
 use crate::store::received::{self, Place};
 use crate::store::{StoreError, Trouble};
-use crate::time::to_db;
+use crate::time::millis;
 
 /// Requests to poll at once that may wait; more are answered by the poll under way.
 const REQUESTS: usize = 64;
@@ -165,7 +165,7 @@ fn pause(context: &Context) -> Duration {
     let since = context
         .now_ms()
         .saturating_sub(Progress::last_activity_ms(&context.progress));
-    if since < to_db(u64::try_from(times.active_for.as_millis()).unwrap_or(u64::MAX)) {
+    if since < millis(times.active_for) {
         times.poll_active
     } else {
         times.poll
