@@ -8,7 +8,6 @@ use session_protocol::content::{DataExtraction, Kind};
 use sqlx::SqliteConnection;
 
 use super::{ActionError, Actor, Of, head, message};
-use crate::store::conversations::ONE_TO_ONE;
 use crate::store::settings;
 use crate::store::tokens::{self, Earlier};
 
@@ -32,14 +31,10 @@ pub async fn saved(
     {
         return Ok(true);
     }
-    let may = conversation.kind == ONE_TO_ONE
-        && conversation.approved
-        && conversation.approved_me
-        && !conversation.blocked;
     let off = settings::load(&mut *connection)
         .await?
         .media_saved_notices_off;
-    if row.outgoing || !may || off {
+    if row.outgoing || !conversation.is_mutual() || off {
         return Ok(false);
     }
     let cursor_seq = head(&mut *connection).await?;

@@ -1,8 +1,8 @@
 //! Sending a failed message again, and cancelling one that waits (design.md promise 1).
 
-use session_protocol::content::{Invitation, Kind, Preview, Quote, Visible};
 use sqlx::SqliteConnection;
 
+use super::send::visible;
 use super::{ActionError, Actor, Of, head, message};
 use crate::store::conversations::NOTE_TO_SELF;
 use crate::store::entries::{self, Progress};
@@ -36,26 +36,10 @@ pub async fn retry(
             "this message is too old for the network; write it anew",
         ));
     }
-    let visible = Visible {
-        body: row.body.clone().unwrap_or_default(),
-        quote: row.quote.as_ref().and_then(|quote| {
-            Some(Quote {
-                timestamp: u64::try_from(quote.sent_ms).ok()?,
-                author: quote.author.parse().ok()?,
-            })
-        }),
-        preview: row.preview.clone().map(|(url, title)| Preview {
-            url,
-            title: (!title.is_empty()).then_some(title),
-            image: None,
-        }),
-        invitation: row
-            .invitation
-            .clone()
-            .map(|(url, name)| Invitation { url, name }),
-        ..Visible::default()
-    };
-    let sent = Kind::Visible(Box::new(visible));
+    let quote = row.quote.as_ref();
+    let quote = quote.and_then(|quote| Some((quote.author.parse().ok()?, quote.sent_ms)));
+    let body = row.body.clone().unwrap_or_default();
+    let sent = visible(body, quote, row.preview.clone(), row.invitation.clone());
     // It disappears as it was to, whatever is set by now.
     conversation.expiry = row.expiry;
     let of = Of::Message(row.receive_seq);

@@ -7,7 +7,7 @@ use session_protocol::content::{Kind, ReadReceipt};
 use sqlx::SqliteConnection;
 
 use super::{ActionError, Actor, Of, conversation, head, message};
-use crate::store::conversations::{self, ConversationRow, Edit, ONE_TO_ONE, Selector};
+use crate::store::conversations::{self, ConversationRow, Edit, Selector};
 use crate::store::{StoreError, settings};
 
 /// Messages that one receipt names.
@@ -91,8 +91,7 @@ async fn receipts(
     row: &ConversationRow,
     position: i64,
 ) -> Result<Vec<i64>, StoreError> {
-    let wanted = row.kind == ONE_TO_ONE && row.approved && row.approved_me && !row.blocked;
-    if !wanted || !settings::load(&mut *connection).await?.read_receipts {
+    if !row.is_mutual() || !settings::load(&mut *connection).await?.read_receipts {
         return Ok(Vec::new());
     }
     let mut times: Vec<i64> = sqlx::query_scalar(

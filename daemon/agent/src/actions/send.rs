@@ -109,24 +109,8 @@ pub async fn send(
         .await?
         .pop()
         .ok_or(ActionError::NoMessage)?;
-    let visible = Visible {
-        body: draft.body.clone(),
-        quote: quote.map(|(author, ms)| Quote {
-            timestamp: u64::try_from(ms).unwrap_or(0),
-            author,
-        }),
-        preview: draft.preview.clone().map(|(url, title)| Preview {
-            url,
-            title: (!title.is_empty()).then_some(title),
-            image: None,
-        }),
-        invitation: draft
-            .invitation
-            .clone()
-            .map(|(url, name)| Invitation { url, name }),
-        ..Visible::default()
-    };
-    let sent = Kind::Visible(Box::new(visible));
+    let (preview, invitation) = (draft.preview.clone(), draft.invitation.clone());
+    let sent = visible(draft.body.clone(), quote, preview, invitation);
     let of = Of::Message(added.receive_seq);
     let carried = ConversationRow {
         expiry: message.expiry,
@@ -155,6 +139,30 @@ pub async fn send(
     .await?;
     let row = messages::get(connection, &added.public_id, actor.now_ms).await?;
     Ok((row.ok_or(ActionError::NoMessage)?, seq))
+}
+
+/// What goes on the wire: a text, author and sent timestamp in ms of what it answers, address and title of a page,
+/// address and name of a community.
+pub(super) fn visible(
+    body: String,
+    quote: Option<(Identifier, i64)>,
+    preview: Option<(String, String)>,
+    invitation: Option<(String, String)>,
+) -> Kind {
+    Kind::Visible(Box::new(Visible {
+        body,
+        quote: quote.map(|(author, ms)| Quote {
+            timestamp: u64::try_from(ms).unwrap_or(0),
+            author,
+        }),
+        preview: preview.map(|(url, title)| Preview {
+            url,
+            title: (!title.is_empty()).then_some(title),
+            image: None,
+        }),
+        invitation: invitation.map(|(url, name)| Invitation { url, name }),
+        ..Visible::default()
+    }))
 }
 
 /// Author and sent timestamp of what is answered, which must be shown in the same conversation.

@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 
 use super::tell::Tell;
 use super::{ActionError, Actor, conversation};
-use crate::store::conversations::{ONE_TO_ONE, Selector};
+use crate::store::conversations::Selector;
 use crate::store::settings;
 
 /// What the other side is told; nothing unless the user wants that, and both sides accepted each other.
@@ -16,8 +16,7 @@ pub async fn tell(
     started: bool,
 ) -> Result<Option<Tell>, ActionError> {
     let row = conversation(&mut *connection, selector).await?;
-    let may = row.kind == ONE_TO_ONE && row.approved && row.approved_me && !row.blocked;
-    if !may || !settings::load(&mut *connection).await?.typing_indicators {
+    if !row.is_mutual() || !settings::load(&mut *connection).await?.typing_indicators {
         return Ok(None);
     }
     let peer = row.peer.parse().map_err(|_| ActionError::NoConversation)?;

@@ -1,23 +1,22 @@
 //! Which messages raise a notification, and how much of them it may show: the table of messages.md 9.2, top down, the
 //! first match decides. Pure: everything it goes by is given.
 
+use sessiond_proto::v1::{NotificationPrivacy, NotifyMode};
+
+use crate::store::control::call;
 use crate::store::conversations::ConversationRow;
 use crate::store::messages::{MessageRow, cause, kind};
 use crate::store::settings::Settings;
 
-/// Values of `notification_privacy`: those of the API's `NotificationPrivacy`.
-const NAME_AND_TEXT: i64 = 1;
-const NAME_ONLY: i64 = 2;
-const COUNT_ONLY: i64 = 3;
-const NONE: i64 = 4;
+/// Values of `notification_privacy`.
+const NAME_AND_TEXT: i64 = NotificationPrivacy::NameAndText as i64;
+const NAME_ONLY: i64 = NotificationPrivacy::NameOnly as i64;
+const COUNT_ONLY: i64 = NotificationPrivacy::CountOnly as i64;
+const NONE: i64 = NotificationPrivacy::None as i64;
 
-/// Values of `notify_mode`: those of the API's `NotifyMode`.
-const MODE_NONE: i64 = 2;
-const MODE_MENTIONS: i64 = 3;
-
-/// Values of a call's state: those of the API's `CallState`.
-const CALL_MISSED: i64 = 1;
-const CALL_NEEDS_PERMISSION: i64 = 2;
+/// Values of `notify_mode`.
+const MODE_NONE: i64 = NotifyMode::None as i64;
+const MODE_MENTIONS: i64 = NotifyMode::Mentions as i64;
 
 /// How much may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +102,10 @@ pub fn message(
     }
     let worth_it = match message.kind.as_str() {
         kind::TEXT | kind::COMMUNITY_INVITATION | kind::REQUEST_ACCEPTED => true,
-        kind::CALL => matches!(message.call, Some((_, CALL_MISSED | CALL_NEEDS_PERMISSION))),
+        kind::CALL => matches!(
+            message.call,
+            Some((_, call::MISSED | call::MISSED_NEEDS_PERMISSION))
+        ),
         _ => false,
     };
     if conversation.is_request() {

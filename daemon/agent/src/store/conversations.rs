@@ -78,6 +78,11 @@ pub struct ConversationRow {
 }
 
 impl ConversationRow {
+    /// Whether both sides accepted each other, and may be told of what the other does (messages.md 6.10, 6.11, 6.16).
+    pub fn is_mutual(&self) -> bool {
+        self.kind == ONE_TO_ONE && self.approved && self.approved_me && !self.blocked
+    }
+
     /// Whether the other side waits to be accepted (messages.md 6.7).
     pub fn is_request(&self) -> bool {
         self.kind == ONE_TO_ONE

@@ -198,7 +198,7 @@ impl Round<'_> {
             let Some(edit) = self.edit(&message.peer) else {
                 continue;
             };
-            if wanted && edit.row.approved && edit.row.approved_me {
+            if wanted && edit.row.is_mutual() {
                 let signal = Signal {
                     conversation: edit.row.public_id.clone(),
                     author: message.author.clone(),
