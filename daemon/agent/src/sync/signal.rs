@@ -78,12 +78,15 @@ impl Steps {
     fn is_new(&mut self, author: &str, step: &CallStep) -> bool {
         let now = Instant::now();
         let is_over = |(_, at): &(u64, Instant)| now.duration_since(*at) > STEP_LASTS;
-        while self.seen.len() >= STEPS || self.seen.front().is_some_and(is_over) {
+        while self.seen.front().is_some_and(is_over) {
             self.seen.pop_front();
         }
         let digest = self.digests.hash_one((author, step));
         let is_new = self.seen.iter().all(|(seen, _)| *seen != digest);
         if is_new {
+            if self.seen.len() >= STEPS {
+                self.seen.pop_front();
+            }
             self.seen.push_back((digest, now));
         }
         is_new
