@@ -71,6 +71,49 @@ async fn a_pause_begins_after_the_attempt() {
     home.close().await;
 }
 
+/// What is sent again is what was sealed: other bytes would be another message to the swarm.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_tried_again_are_the_same_bytes() {
+    let home = Home::timed(|times| {
+        times.request = Duration::from_secs(1);
+        times.call = Duration::from_secs(2);
+        times.store = Duration::from_secs(2);
+        times.resend_min = Duration::from_millis(500);
+        times.resend_max = Duration::from_millis(500);
+    })
+    .await;
+    let other = stranger(&home);
+    tokio::spawn(outbox::run(home.rig.context.clone()));
+    home.write(other, "first").await;
+    home.until_sent().await;
+    let members = home.members(other);
+    for member in &members {
+        home.control
+            .set_node(*member, Faults::frozen())
+            .await
+            .unwrap();
+    }
+    home.write(other, "second").await;
+    until("an attempt has failed", async || {
+        let failed = "SELECT coalesce(max(attempts), 0) FROM outbox";
+        home.rig.one::<i64>(failed).await > 0
+    })
+    .await;
+    let waits = "SELECT hash FROM outbox WHERE purpose = 1";
+    let sealed = home.rig.one::<String>(waits).await;
+    for member in members {
+        home.control
+            .set_node(member, Faults::default())
+            .await
+            .unwrap();
+    }
+    home.until_sent().await;
+    let stored = "SELECT hash FROM delivery WHERE purpose = 1 AND step = 4";
+    let stored = home.rig.all(stored).await;
+    assert!(stored.contains(&sealed), "{sealed} is not among {stored:?}");
+    home.close().await;
+}
+
 /// Without a path nothing is tried and nothing is put off.
 #[tokio::test]
 async fn deletions_and_shortenings_wait_for_a_path() {
