@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use sessiond::cli::{self, Command};
 use sessiond::{configured, log, service};
 
+/// Settings: `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = configured::parse();
     let args = match cli.command {
