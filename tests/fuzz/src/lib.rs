@@ -5,6 +5,7 @@
 //! functions in `libfuzzer/`; the seeds in `corpus/NAME/`, and every input that once was a finding, run as ordinary
 //! tests, each also cut and damaged.
 
+#[cfg(feature = "local")]
 mod local;
 mod messages;
 mod network;
@@ -13,8 +14,8 @@ mod text;
 /// A target: name of its folder and of its binary, and the function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All targets.
-pub const TARGETS: [Target; 19] = [
+/// What comes from the network, or from people.
+const FOREIGN: &[Target] = &[
     ("storage_answer", network::storage_answer),
     ("onion_answer", network::onion_answer),
     ("onion_frame", network::onion_frame),
@@ -30,16 +31,28 @@ pub const TARGETS: [Target; 19] = [
     ("bencode", text::bencode),
     ("recovery_phrase", text::recovery_phrase),
     ("body", text::body),
+];
+
+/// What comes from this machine.
+#[cfg(feature = "local")]
+const LOCAL: &[Target] = &[
     ("api_token", local::api_token),
     ("search_words", local::search_words),
     ("shown_text", local::shown_text),
     ("local_file", local::local_file),
 ];
 
+#[cfg(not(feature = "local"))]
+const LOCAL: &[Target] = &[];
+
+/// All targets.
+pub fn targets() -> impl Iterator<Item = &'static Target> {
+    FOREIGN.iter().chain(LOCAL)
+}
+
 /// The function of a target.
 pub fn target(name: &str) -> Option<fn(&[u8])> {
-    TARGETS
-        .iter()
+    targets()
         .find(|(known, _)| *known == name)
         .map(|(_, function)| *function)
 }
