@@ -209,7 +209,7 @@ impl Network {
     }
 
     /// As [`Network::store`] for messages that were stored before, with the end of life that they have. `at` is a
-    /// member that lacks them: it is asked first, since what others pass on may not have reached it.
+    /// member that lacks them: it alone is asked, however it answered before, since what others pass on may not reach it.
     pub async fn store_again(
         &self,
         isolation: IsolationKey,
@@ -233,7 +233,7 @@ impl Network {
         isolation: IsolationKey,
         owner: &Identifier,
         items: &[Item<'_>],
-        first: Option<NodeKey>,
+        only: Option<NodeKey>,
     ) -> Result<Vec<Result<StoreReceipt, NetworkError>>, NetworkError> {
         if items.is_empty() || items.len() > MAX_BATCH {
             return Err(NetworkError::BadCount);
@@ -271,9 +271,9 @@ impl Network {
             isolation,
             owner,
             limit: self.engine.config.times.store,
-            first,
+            first: None,
             last: None,
-            only: None,
+            only,
             short: false,
             batch: (items.len() > 1).then_some(items.len()),
             make: &make,
