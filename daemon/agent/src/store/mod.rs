@@ -44,6 +44,7 @@ pub mod targets;
 pub mod timers;
 mod tokenizer;
 pub mod tokens;
+mod waiting;
 pub mod words;
 pub mod writer;
 

@@ -6,8 +6,10 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::StoreError;
-use super::list::push_list;
 use super::received::INBOX_MS;
+use super::waiting::Waiting;
+
+const WAITING: Waiting = Waiting("swarm_deletion");
 
 /// Lets copies go, named by their hashes.
 pub async fn add(
@@ -45,19 +47,12 @@ pub async fn due(
 
 /// When the next deletion is due, ms.
 pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    Ok(
-        sqlx::query_scalar("SELECT min(next_attempt_ms) FROM swarm_deletion")
-            .fetch_one(connection)
-            .await?,
-    )
+    WAITING.next_due(connection).await
 }
 
 /// These are gone.
 pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM swarm_deletion WHERE hash IN (");
-    push_list(&mut query, hashes);
-    query.build().execute(connection).await?;
-    Ok(())
+    WAITING.done(connection, hashes).await
 }
 
 /// Puts these off, and forgets those that the swarm itself has dropped by a time that is certain, ms.
@@ -68,14 +63,9 @@ pub async fn postpone(
     next_attempt_ms: i64,
     certain_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("UPDATE swarm_deletion SET attempts = ");
-    query
-        .push_bind(attempts)
-        .push(", next_attempt_ms = ")
-        .push_bind(next_attempt_ms)
-        .push(" WHERE hash IN (");
-    push_list(&mut query, hashes);
-    query.build().execute(&mut *connection).await?;
+    WAITING
+        .postpone(&mut *connection, hashes, attempts, next_attempt_ms)
+        .await?;
     sqlx::query("DELETE FROM swarm_deletion WHERE created_ms < ?")
         .bind(certain_ms.saturating_sub(INBOX_MS))
         .execute(connection)

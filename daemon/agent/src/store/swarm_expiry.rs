@@ -6,7 +6,9 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::StoreError;
-use super::list::push_list;
+use super::waiting::Waiting;
+
+const WAITING: Waiting = Waiting("swarm_expiry");
 
 /// Attempts made while a path works, after which a copy keeps the life it has (messages.md 7.6).
 pub const ATTEMPTS: i64 = 3;
@@ -74,19 +76,12 @@ pub async fn due(
 
 /// When the next one is due, ms.
 pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    Ok(
-        sqlx::query_scalar("SELECT min(next_attempt_ms) FROM swarm_expiry")
-            .fetch_one(connection)
-            .await?,
-    )
+    WAITING.next_due(connection).await
 }
 
 /// These are done, or given up.
 pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM swarm_expiry WHERE hash IN (");
-    push_list(&mut query, hashes);
-    query.build().execute(connection).await?;
-    Ok(())
+    WAITING.done(connection, hashes).await
 }
 
 /// Puts these off.
@@ -96,13 +91,7 @@ pub async fn postpone(
     attempts: i64,
     next_attempt_ms: i64,
 ) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("UPDATE swarm_expiry SET attempts = ");
-    query
-        .push_bind(attempts)
-        .push(", next_attempt_ms = ")
-        .push_bind(next_attempt_ms)
-        .push(" WHERE hash IN (");
-    push_list(&mut query, hashes);
-    query.build().execute(connection).await?;
-    Ok(())
+    WAITING
+        .postpone(connection, hashes, attempts, next_attempt_ms)
+        .await
 }
