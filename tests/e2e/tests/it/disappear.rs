@@ -13,20 +13,6 @@ fn ms(time: Option<&prost_types::Timestamp>) -> Option<i64> {
     time.map(|time| time.seconds * 1_000 + i64::from(time.nanos / 1_000_000))
 }
 
-async fn read(agent: &Agent, with: &str) {
-    let request = v1::MarkConversationReadRequest {
-        selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
-            with.to_owned(),
-        )),
-        ..Default::default()
-    };
-    agent
-        .client()
-        .mark_conversation_read(request)
-        .await
-        .unwrap();
-}
-
 /// Deadlines and what started them, by text; control entries left out.
 async fn deadlines(agent: &Agent, with: &str) -> Vec<(String, Option<i64>, TimerStart)> {
     let all = agent.messages(with).await;
@@ -98,7 +84,7 @@ async fn all_devices_agree_on_what_is_gone_and_when() {
     peer.send_disappearing(&id, "never seen by it", after_read, 3_600)
         .await;
     first.until_messages(&peer_id, 5).await;
-    read(&first, &peer_id).await;
+    first.read(&peer_id).await;
     peer.send_disappearing(&id, "read by nobody", after_read, 300)
         .await;
     first.until_messages(&peer_id, 6).await;

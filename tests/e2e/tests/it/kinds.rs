@@ -32,17 +32,6 @@ async fn want_receipts(agent: &Agent) {
     assert!(answer.settings.unwrap().read_receipts);
 }
 
-async fn read(agent: &Agent, with: &str) -> v1::Conversation {
-    let request = v1::MarkConversationReadRequest {
-        selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
-            with.to_owned(),
-        )),
-        ..Default::default()
-    };
-    let answer = agent.client().mark_conversation_read(request).await;
-    answer.unwrap().conversation.unwrap()
-}
-
 async fn type_to(agent: &Agent, with: &str) -> bool {
     let request = v1::SetTypingRequest {
         selector: Some(v1::set_typing_request::Selector::AccountId(with.to_owned())),
@@ -66,7 +55,7 @@ async fn a_request_is_accepted_and_everything_else_follows() {
     assert!(request.request && request.approved_me && !request.approved);
     assert_eq!(request.unread_count, 1);
     // Reading a request tells nobody.
-    assert_eq!(read(&b, &a_id).await.unread_count, 0);
+    assert_eq!(b.read(&a_id).await.unread_count, 0);
     assert!(b.message(&there.id).await.read);
 
     let accept = v1::AcceptConversationRequest {
@@ -118,7 +107,7 @@ async fn a_request_is_accepted_and_everything_else_follows() {
     assert_eq!(text.quote.as_ref().unwrap().message_id, first.id);
 
     // Reading it is told.
-    assert_eq!(read(&a, &b_id).await.unread_count, 0);
+    assert_eq!(a.read(&b_id).await.unread_count, 0);
     let answer = answer.message.unwrap().id;
     until("the receipt arrives", async || {
         b.message(&answer).await.recipient_read_time

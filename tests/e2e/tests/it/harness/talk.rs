@@ -110,6 +110,18 @@ impl Agent {
         .await
     }
 
+    /// Reads all that somebody wrote; gives the conversation as it is then.
+    pub async fn read(&self, with: &str) -> v1::Conversation {
+        let request = v1::MarkConversationReadRequest {
+            selector: Some(v1::mark_conversation_read_request::Selector::AccountId(
+                with.to_owned(),
+            )),
+            ..Default::default()
+        };
+        let answer = self.client().mark_conversation_read(request).await;
+        answer.unwrap().conversation.unwrap()
+    }
+
     /// All that was said with an account, the oldest first; without the note that somebody accepted a request.
     pub async fn messages(&self, with: &str) -> Vec<v1::Message> {
         let mut all = self.all_messages(with).await;
