@@ -12,7 +12,7 @@ use sessiond::store::entries::{self, Progress};
 use sessiond_proto::v1;
 use sqlx::SqliteConnection;
 
-use crate::common::{Rig, keys, rig};
+use crate::common::{Rig, keys, ms, rig};
 use crate::say::say;
 
 fn text(body: &str) -> Kind {
@@ -661,8 +661,7 @@ async fn an_answer_stands_behind_what_it_answers() {
         let all = rig.messages(peer).await;
         let last = all.last().unwrap();
         assert_eq!(last.id, id);
-        let at = last.send_time.unwrap();
-        let ahead = at.seconds * 1000 + i64::from(at.nanos / 1_000_000) - now;
+        let ahead = ms(last.send_time.as_ref()) - now;
         assert!((4_001..=at_most).contains(&ahead), "{peer}: {ahead}");
     }
 }

@@ -17,6 +17,13 @@ use tokio::sync::watch;
 
 pub const NETWORK: &str = "name = \"nowhere\"\nseeds = [\"http://127.0.0.1:1\"]\nmin_nodes = 12\n";
 
+/// A time of the API, ms; 0: none.
+pub fn ms(time: Option<&prost_types::Timestamp>) -> i64 {
+    time.map_or(0, |time| {
+        time.seconds * 1_000 + i64::from(time.nanos / 1_000_000)
+    })
+}
+
 /// Keys of a test account.
 pub fn keys(byte: u8) -> AccountKeys {
     AccountKeys::from_seed(&AccountSeed::from_bytes([byte; 16]))

@@ -11,7 +11,7 @@ use sessiond::sync::expiry;
 use sessiond_proto::v1::{Message, TimerStart};
 
 use crate::actions::{act, with};
-use crate::common::{Rig, WrongClock, rig};
+use crate::common::{Rig, WrongClock, ms, rig};
 use crate::say::say;
 
 const MINUTE: i64 = 60_000;
@@ -28,12 +28,6 @@ async fn read_all(rig: &Rig) {
     })
     .await
     .unwrap();
-}
-
-fn ms(time: Option<&prost_types::Timestamp>) -> i64 {
-    time.map_or(0, |time| {
-        time.seconds * 1_000 + i64::from(time.nanos / 1_000_000)
-    })
 }
 
 /// Why a timer runs, and how long from its start to its end, ms.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use session_localnet::{Control, Localnet, Options};
+use session_localnet::{Control, Faults, Localnet, Options};
 use session_network::{NetworkConfig, Times};
 use session_protocol::swarm;
 use sessiond::actions::send::{Draft, send};
@@ -83,6 +83,13 @@ impl Home {
     /// Indices of the nodes in the swarm of an account.
     pub fn members(&self, account: u8) -> Vec<usize> {
         members(&self.control, account)
+    }
+
+    /// Lets all members of the swarm of an account misbehave.
+    pub async fn swarm_has(&self, account: u8, faults: Faults) {
+        for member in self.members(account) {
+            self.control.set_node(member, faults).await.unwrap();
+        }
     }
 
     /// Writes a text; gives the message's ID.

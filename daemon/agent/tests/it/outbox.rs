@@ -37,6 +37,17 @@ async fn what_goes_to_one_swarm_is_stored_in_its_order() {
     home.close().await;
 }
 
+/// Freezes a swarm and writes to it, until an attempt has failed.
+async fn fail_once(home: &Home, to: u8) {
+    home.swarm_has(to, Faults::frozen()).await;
+    home.write(to, "second").await;
+    until("an attempt has failed", async || {
+        let failed = "SELECT coalesce(max(attempts), 0) FROM outbox";
+        home.rig.one::<i64>(failed).await > 0
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_begins_after_the_attempt() {
     let home = Home::timed(|times| {
@@ -52,16 +63,7 @@ async fn a_pause_begins_after_the_attempt() {
     tokio::spawn(outbox::run(home.rig.context.clone()));
     home.write(other, "first").await;
     home.until_sent().await;
-    for member in home.members(other) {
-        let frozen = Faults::frozen();
-        home.control.set_node(member, frozen).await.unwrap();
-    }
-    home.write(other, "second").await;
-    until("an attempt has failed", async || {
-        let failed = "SELECT coalesce(max(attempts), 0) FROM outbox";
-        home.rig.one::<i64>(failed).await > 0
-    })
-    .await;
+    fail_once(&home, other).await;
     let now_ms = home.rig.context.now_ms();
     let next_ms: i64 = home
         .rig
@@ -86,27 +88,10 @@ async fn what_is_tried_again_are_the_same_bytes() {
     tokio::spawn(outbox::run(home.rig.context.clone()));
     home.write(other, "first").await;
     home.until_sent().await;
-    let members = home.members(other);
-    for member in &members {
-        home.control
-            .set_node(*member, Faults::frozen())
-            .await
-            .unwrap();
-    }
-    home.write(other, "second").await;
-    until("an attempt has failed", async || {
-        let failed = "SELECT coalesce(max(attempts), 0) FROM outbox";
-        home.rig.one::<i64>(failed).await > 0
-    })
-    .await;
+    fail_once(&home, other).await;
     let waits = "SELECT hash FROM outbox WHERE purpose = 1";
     let sealed = home.rig.one::<String>(waits).await;
-    for member in members {
-        home.control
-            .set_node(member, Faults::default())
-            .await
-            .unwrap();
-    }
+    home.swarm_has(other, Faults::default()).await;
     home.until_sent().await;
     let stored = "SELECT hash FROM delivery WHERE purpose = 1 AND step = 4";
     let stored = home.rig.all(stored).await;

@@ -40,9 +40,7 @@ impl Copy {
 
     /// Lets all members of its swarm misbehave.
     async fn members(&self, faults: Faults) {
-        for member in self.home.members(1) {
-            self.home.control.set_node(member, faults).await.unwrap();
-        }
+        self.home.swarm_has(1, faults).await;
     }
 
     /// Asks for it to go at a time, ms.

@@ -9,7 +9,7 @@ use session_protocol::content::{Kind, Unsend, Visible};
 use sessiond::actions::{Actor, read};
 use sessiond::store::conversations::Selector;
 
-use crate::common::{Rig, keys, rig};
+use crate::common::{Rig, keys, ms, rig};
 use crate::say::{Say, say};
 use crate::shown::word;
 
@@ -128,13 +128,8 @@ impl World {
             }
             Step::Read(at) => {
                 let wanted = self.ms(*at);
-                let sent_ms = |message: &sessiond_proto::v1::Message| {
-                    message
-                        .send_time
-                        .map_or(0, |it| it.seconds * 1_000 + i64::from(it.nanos) / 1_000_000)
-                };
                 let found = self.rig.messages(2).await;
-                if let Some(message) = found.iter().find(|it| sent_ms(it) == wanted) {
+                if let Some(message) = found.iter().find(|it| ms(it.send_time.as_ref()) == wanted) {
                     self.read(Some(message.id.clone())).await;
                     self.model.read_to(*at);
                 }
