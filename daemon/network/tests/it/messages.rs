@@ -293,18 +293,27 @@ async fn a_copy_is_stored_again_where_it_is_missing_and_lives_no_longer() {
     let poor = receipt.confirmed[1];
     let control = world.net.control();
     control.lose_storage(world.index(&poor)).await.unwrap();
+    let again = async || {
+        let copy = StoredCopy {
+            namespace: Namespace::DEFAULT,
+            data: b"kept".as_slice().into(),
+            expiry_ms,
+        };
+        let owner = owner(&keys);
+        network
+            .store_again(isolation(), &owner, &[copy], Some(poor))
+            .await
+    };
+    // While it cannot, nobody is asked in its place; how often it could not counts for nothing afterwards.
+    let unable = Faults::refuse();
+    control.set_node(world.index(&poor), unable).await.unwrap();
+    for _ in 0..3 {
+        assert!(again().await.is_err());
+    }
     // What others pass on does not reach it: only somebody who asks it itself can store there.
     let deaf = Faults::misses_forwards();
     control.set_node(world.index(&poor), deaf).await.unwrap();
-    let copy = StoredCopy {
-        namespace: Namespace::DEFAULT,
-        data: b"kept".as_slice().into(),
-        expiry_ms,
-    };
-    let mut again = network
-        .store_again(isolation(), &owner(&keys), &[copy], Some(poor))
-        .await
-        .unwrap();
+    let mut again = again().await.unwrap();
     let again = again.pop().unwrap().unwrap();
     assert_eq!(again.node, poor);
     assert_eq!(
