@@ -63,8 +63,8 @@ pub async fn change(
 }
 
 /// Deletes some of a conversation's messages on this device, the oldest first; they do not come back, since what was
-/// received stays known. Those still being sent stay, unless they are deleted already. Returns whether there may be more, and the place in the event log
-/// before.
+/// received stays known. Those still being sent stay, unless they are deleted already. Returns whether there may be more,
+/// and the place in the event log before.
 pub async fn clear(
     connection: &mut SqliteConnection,
     actor: &Actor,

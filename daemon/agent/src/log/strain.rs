@@ -2,8 +2,9 @@
 //! whoever wrote it into a text.
 //!
 //! Types are the first ([`session_network::Private`]). This one is for texts of others: an error of a library, the words of
-//! a service node. Shapes: 24 or more hexadecimal digits; lists of more than 8 numbers; 40 or more characters of base64 or base32 that are no words;
-//! addresses of IP version 4 and 6; `.onion` and `.loki` names. It may take too much, which costs a reader a word.
+//! a service node. Shapes: 24 or more hexadecimal digits; lists of more than 8 numbers; 40 or more characters of base64 or
+//! base32 that are no words; addresses of IP version 4 and 6; `.onion` and `.loki` names. It may take too much, which costs
+//! a reader a word.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -3,7 +3,8 @@
 //!
 //! The task follows the event log from where it ends at the start, so that nothing is told twice over a restart. What
 //! comes with the first poll is told as one summary. A notification, the summary as well, is closed when its messages
-//! were read anywhere, unsent, or have disappeared. Only what is new makes a sound. Nothing waits for the task or for a notification server.
+//! were read anywhere, unsent, or have disappeared. Only what is new makes a sound. Nothing waits for the task or for a
+//! notification server.
 //! Facts: messages.md 9; design.md promise 3 and 8; `users.md` 2.7.
 
 pub mod decide;

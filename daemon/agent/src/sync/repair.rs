@@ -16,7 +16,8 @@
 //! What was deleted on purpose stays deleted. Deletions known here take the bytes with them before anything can be stored
 //! ([`crate::store::stored_copies`]), and deleting and storing again exclude each other. Those made elsewhere show in the
 //! answers: unless most of the members that signed for a copy, or were seen to hold it, say that they still do, it was
-//! not lost by a member but deleted in the swarm, and is let alone. The life of a copy never grows: its end is that of the first store.
+//! not lost by a member but deleted in the swarm, and is let alone. The life of a copy never grows: its end is that of the
+//! first store.
 //!
 //! Low-rate and bounded: a round every 30 s at most, with [`ASKED`] hashes and [`ELSEWHERE`] copies elsewhere; how much is
 //! kept is bounded in `store/stored_copies.rs`. Pauses follow the times of the network. Facts: network.md 4.5 to 4.7, 4.10, 8.1.
