@@ -10,6 +10,7 @@ mod figures;
 mod frontends;
 mod writer;
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use session_localnet::scenario::{Kind, Plan, Scenario, swarms};
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(420);
 const SPELL: Duration = Duration::from_secs(20);
 /// As all times of the network are scaled.
 const SCALE: f64 = 0.2;
+/// Between two looks at what has arrived.
+const LOOK: Duration = Duration::from_millis(50);
 /// After so many rounds the figures so far are printed.
 const REPORT: usize = 30;
 
@@ -95,15 +98,7 @@ async fn soak() {
         insist(&nodes, &Order::Reset).await;
         crowd.die();
         let expected = 2 + writers.iter().map(Writer::count).sum::<usize>();
-        until_within(PATIENCE, "all that was written has arrived", async || {
-            for (agent, follower) in [&lasting, &mortal].into_iter().zip(&mut followers) {
-                if follower.heard() < expected || waiting(agent).await > 0 {
-                    return None;
-                }
-            }
-            Some(())
-        })
-        .await;
+        until_arrived([&lasting, &mortal], &writers, &followers, expected).await;
         for writer in &mut writers {
             writer.all_arrived();
         }
@@ -159,9 +154,45 @@ async fn insist(nodes: &Nodes, order: &Order) -> Status {
     .await
 }
 
-/// What an agent has still to send, copies for its own devices included.
-async fn waiting(agent: &Agent) -> u32 {
+/// Waits until every follower heard of everything and nothing is left to be sent; says what is lacking where that takes
+/// too long.
+async fn until_arrived(
+    agents: [&Agent; 2],
+    writers: &[Writer; 2],
+    followers: &[Follower; 2],
+    expected: usize,
+) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let mut rest = true;
+        for (agent, follower) in agents.iter().zip(followers) {
+            // What is to be sent includes copies for the own devices.
+            rest &= follower.heard() >= expected && status(agent).await.outbox_count == 0;
+        }
+        if rest {
+            return;
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let mut lacking = String::new();
+    for (agent, follower) in agents.iter().zip(followers) {
+        let heard = follower.heard();
+        let status = status(agent).await;
+        writeln!(lacking, "heard {heard} of {expected}; {status:?}").unwrap();
+        for (author, writer) in agents.iter().zip(writers) {
+            for (text, id) in writer.not_heard(follower) {
+                let steps = author.explain(&id).await;
+                writeln!(lacking, "{text} did not arrive: {steps:?}").unwrap();
+            }
+        }
+    }
+    panic!("not all that was written has arrived within {PATIENCE:?}:\n{lacking}");
+}
+
+async fn status(agent: &Agent) -> v1::GetNetworkStatusResponse {
     let request = v1::GetNetworkStatusRequest {};
-    let status = agent.client().get_network_status(request).await.unwrap();
-    status.outbox_count
+    agent.client().get_network_status(request).await.unwrap()
 }

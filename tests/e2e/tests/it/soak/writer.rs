@@ -82,6 +82,16 @@ impl Writer {
         self.settled = self.written.len();
     }
 
+    /// Texts that a follower did not hear of, with their own ids.
+    pub fn not_heard(&self, follower: &Follower) -> Vec<(String, String)> {
+        let heard = follower.heard.lock().unwrap();
+        let written = self.written.iter().zip(&self.ids);
+        written
+            .filter(|(written, _)| !heard.ids.contains_key(&written.text))
+            .map(|(written, id)| (written.text.clone(), id.clone()))
+            .collect()
+    }
+
     /// Writes and changes until then; what a call that broke wanted is asked for again.
     pub async fn write_until(&mut self, end: Instant, follower: &Follower) {
         // The agent takes 20 reactions a minute; a round is longer than 4 s.
