@@ -4,16 +4,19 @@
 //! round trip; the offset is the median of the last ten, one per node, so that a lying node is outvoted however often it
 //! is asked. Only answers that decrypted count (messages.md 5.3; network.md 4.14, 5.7).
 //!
-//! Few samples may be lies for the most part. The time counts as measured while [`MEASURED`] nodes agree on it, and until
-//! they do [`Offset::certain`] is the earliest of all that speaks for itself: nothing that cannot be undone, such as
+//! Few samples may be lies for the most part, and so may be the samples of nodes that lied once and were not asked again.
+//! The time counts as measured while [`MEASURED`] nodes agree on it. Once it was, the offset stays where it was measured
+//! last until as many agree on something else, also when nodes refuse what came of it. As long as the time is not
+//! measured [`Offset::certain`] is the earliest of all that speaks for itself: nothing that cannot be undone, such as
 //! removing a message whose time is over, may happen on the word of one node.
 //!
 //! A local clock that is set while we run, or between two runs without a start of the machine in between, is noticed by
-//! the clock that nobody can set, and the offset moves against it before anything is signed or dated. What the last run
-//! measured has a say beside the first samples, so that the node that happens to answer first after a start decides
-//! nothing alone. After a start of the machine it therefore holds until two nodes agree on something else: if the clock was set during that, what is written
-//! before the network answers has a wrong time. It is not put right later, because by then the time has been shown, has a
-//! place in the conversation, and names the message.
+//! the clock that nobody can set, and the offset moves against it before anything is signed or dated; what the last run
+//! measured holds then as if this one had. After a start of the machine it has a say beside the first samples, as has
+//! the local clock where nothing was ever measured, so that the node that happens to answer first decides nothing
+//! alone. It therefore holds until two nodes agree on something else: if the clock was set during that, what is written
+//! before the network answers has a wrong time. It is not put right later, because by then the time has been shown, has
+//! a place in the conversation, and names the message.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,7 +33,7 @@ pub(crate) const MEASURED: usize = 5;
 /// Those agree whose clocks are no further than this from the median, ms: real ones differ by network delay.
 const AGREEMENT: u64 = 60_000;
 
-/// Votes that the offset is decided by at least where the last run left one: it takes the places of missing samples.
+/// Votes that an offset which was not measured is decided by at least: what is known takes the places of missing samples.
 const VOTES: usize = 3;
 
 /// A longer round trip tells too little.
@@ -92,18 +95,19 @@ impl Clock for SystemClock {
 /// Offset between local and network time, in ms.
 #[derive(Debug, Default)]
 pub(crate) struct Offset {
-    /// What was known before there were samples.
-    restored: Option<i64>,
-    /// It was measured by an earlier run, and so has a say beside the first samples.
-    remembered: bool,
+    /// Where it was measured last; that of the local clock itself where it never was.
+    known: i64,
+    /// It was measured, and the local clock was watched ever since.
+    firm: bool,
+    /// By node, the latest last.
     samples: VecDeque<(NodeKey, i64)>,
 }
 
 impl Offset {
-    /// What was known before a restart, until two nodes agree on something else.
-    pub(crate) fn restore(&mut self, offset_ms: i64) {
-        self.restored = Some(offset_ms);
-        self.remembered = true;
+    /// What an earlier run measured; whether the local clock was watched since then.
+    pub(crate) fn restore(&mut self, offset_ms: i64, watched: bool) {
+        self.known = offset_ms;
+        self.firm = watched;
     }
 
     /// Takes the clock a node showed in an answer that just came, at `local_now`.
@@ -120,63 +124,73 @@ impl Offset {
                 self.samples.pop_front();
             }
             self.samples.push_back((node, sample));
+            if let Some(measured) = self.measured() {
+                self.known = measured;
+                self.firm = true;
+            }
         }
+    }
+
+    /// The time that enough nodes agree on.
+    fn measured(&self) -> Option<i64> {
+        let middle = median(self.samples.iter().map(|(_, sample)| *sample).collect())?;
+        let agree = |(_, sample): &&(NodeKey, i64)| sample.abs_diff(middle) <= AGREEMENT;
+        (self.samples.iter().filter(agree).count() >= MEASURED).then_some(middle)
     }
 
     /// Whether enough nodes agree on the time.
     pub(crate) fn is_measured(&self) -> bool {
-        let middle = self.get();
-        let agree = |(_, sample): &&(NodeKey, i64)| sample.abs_diff(middle) <= AGREEMENT;
-        self.samples.iter().filter(agree).count() >= MEASURED
+        self.measured().is_some()
     }
 
     /// What to add to local time for a time that is not too late, whoever lies: see the head of this module.
     pub(crate) fn certain(&self) -> i64 {
-        if self.is_measured() {
-            return self.get();
-        }
-        let samples = self.samples.iter().map(|(_, sample)| *sample);
-        samples.chain(self.restored).min().unwrap_or(0)
+        self.measured().unwrap_or_else(|| {
+            let samples = self.samples.iter().map(|(_, sample)| *sample);
+            samples.fold(self.known, i64::min)
+        })
     }
 
-    /// Nodes whose clock is known.
+    /// Nodes whose clock is known, the one asked last first.
     pub(crate) fn sampled(&self) -> impl Iterator<Item = NodeKey> {
-        self.samples.iter().map(|(node, _)| *node)
+        self.samples.iter().rev().map(|(node, _)| *node)
     }
 
     /// The local clock was set forward by `by_ms`: what was measured before is that much less now.
     pub(crate) fn shift(&mut self, by_ms: i64) {
-        self.restored = self.restored.map(|offset| offset.saturating_sub(by_ms));
+        self.known = self.known.saturating_sub(by_ms);
         for (_, sample) in &mut self.samples {
             *sample = sample.saturating_sub(by_ms);
         }
     }
 
-    /// Forgets samples, because nodes refuse what came of them.
-    pub(crate) fn forget(&mut self) {
-        self.restored = Some(self.get());
-        self.remembered = false;
+    /// Begins to measure anew, because a node refused what came of it. That node may be the one that is wrong.
+    pub(crate) fn begin_anew(&mut self) {
+        self.known = self.get();
         self.samples.clear();
     }
 
     /// What to add to local time.
     pub(crate) fn get(&self) -> i64 {
-        let mut sorted: Vec<i64> = self.samples.iter().map(|(_, sample)| *sample).collect();
-        if let Some(restored) = self.restored.filter(|_| self.remembered)
-            && sorted.len() < VOTES
-        {
-            sorted.resize(VOTES, restored);
+        if self.firm {
+            return self.known;
         }
-        sorted.sort_unstable();
-        match sorted.len() {
-            0 => self.restored.unwrap_or(0),
-            count if count % 2 == 1 => sorted[count / 2],
-            count => {
-                let (low, high) = (sorted[count / 2 - 1], sorted[count / 2]);
-                low + (high - low) / 2
-            }
+        let mut votes: Vec<i64> = self.samples.iter().map(|(_, sample)| *sample).collect();
+        if votes.len() < VOTES {
+            votes.resize(VOTES, self.known);
         }
+        median(votes).unwrap_or(self.known)
     }
+}
+
+fn median(mut values: Vec<i64>) -> Option<i64> {
+    values.sort_unstable();
+    let high = *values.get(values.len() / 2)?;
+    if values.len() % 2 == 1 {
+        return Some(high);
+    }
+    let low = values[values.len() / 2 - 1];
+    Some(low + (high - low) / 2)
 }
 
 fn sample(server_ms: u64, round_trip: Duration, local_now: u64) -> Option<i64> {
@@ -193,6 +207,8 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_790_000_000_000;
+    const HOUR: i64 = 3_600_000;
+    const HOUR_MS: u64 = 3_600_000;
 
     fn node(number: u64) -> NodeKey {
         let mut key = [0; 32];
@@ -200,41 +216,43 @@ mod tests {
         key
     }
 
+    /// These nodes show a clock that is ahead by so much.
+    fn told(offset: &mut Offset, nodes: std::ops::RangeInclusive<u64>, ahead_ms: i64) {
+        let time = NOW.saturating_add_signed(ahead_ms);
+        for number in nodes {
+            offset.sample(node(number), time, Duration::ZERO, NOW);
+        }
+    }
+
     #[test]
     fn the_middle_of_the_round_trip_counts() {
         let mut offset = Offset::default();
-        offset.sample(node(1), NOW + 3_600_000, Duration::from_millis(200), NOW);
-        assert_eq!(offset.get(), 3_600_100);
+        for number in 1..=2 {
+            offset.sample(node(number), NOW + HOUR_MS, Duration::from_millis(200), NOW);
+        }
+        assert_eq!(offset.get(), HOUR + 100);
     }
 
     #[test]
     fn a_few_liars_move_nothing() {
         let mut offset = Offset::default();
-        offset.restore(7);
+        offset.restore(7, false);
         assert_eq!(offset.get(), 7);
-        for step in 0..6 {
-            offset.sample(node(step), NOW + 1_000 + step, Duration::ZERO, NOW);
-        }
-        for liar in 10..14 {
-            offset.sample(node(liar), NOW + 999_999_999, Duration::ZERO, NOW);
-        }
-        assert!((1_000..=1_006).contains(&offset.get()));
+        told(&mut offset, 0..=5, 1_000);
+        told(&mut offset, 10..=13, 999_999_999);
+        assert_eq!((offset.get(), offset.is_measured()), (1_000, true));
         // Ten newer samples push all older ones out.
-        for other in 20..30 {
-            offset.sample(node(other), NOW - 500, Duration::ZERO, NOW);
-        }
-        assert_eq!(offset.get(), -500);
-        offset.forget();
+        told(&mut offset, 20..=29, -500);
         assert_eq!(offset.get(), -500);
     }
 
     #[test]
     fn one_liar_that_is_asked_often_moves_nothing() {
         let mut offset = Offset::default();
-        offset.sample(node(1), NOW + 10, Duration::ZERO, NOW);
-        offset.sample(node(2), NOW + 20, Duration::ZERO, NOW);
+        told(&mut offset, 1..=1, 10);
+        told(&mut offset, 2..=2, 20);
         for _ in 0..50 {
-            offset.sample(node(3), NOW + 999_999_999, Duration::ZERO, NOW);
+            told(&mut offset, 3..=3, 999_999_999);
         }
         assert_eq!((offset.get(), offset.sampled().count()), (20, 3));
     }
@@ -242,77 +260,103 @@ mod tests {
     #[test]
     fn what_a_restart_left_is_no_measurement_and_four_nodes_are_none() {
         let mut offset = Offset::default();
-        offset.restore(7);
-        for number in (1..=4).chain(1..=4) {
-            offset.sample(node(number), NOW, Duration::ZERO, NOW);
-        }
+        offset.restore(7, true);
+        told(&mut offset, 1..=4, 0);
+        told(&mut offset, 1..=4, 0);
         assert!(!offset.is_measured());
-        offset.sample(node(5), NOW, Duration::ZERO, NOW);
+        told(&mut offset, 5..=5, 0);
         assert!(offset.is_measured());
-        // Refused by nodes, it is to be measured anew.
-        offset.forget();
+        // Refused by a node, it is to be measured anew.
+        offset.begin_anew();
         assert!(!offset.is_measured());
     }
 
     #[test]
     fn nothing_is_certain_before_enough_nodes_agree() {
-        const HOURS: u64 = 8 * 3_600_000;
         let mut offset = Offset::default();
-        assert_eq!(offset.certain(), 0);
+        offset.restore(60, false);
+        assert_eq!(offset.certain(), 60);
         // The first three answers, two of them lies: the offset follows, what is certain does not.
-        for (number, ahead) in [(1, HOURS), (2, HOURS + 40), (3, 20)] {
-            offset.sample(node(number), NOW + ahead, Duration::ZERO, NOW);
-        }
-        assert_eq!(offset.get(), 8 * 3_600_000);
+        told(&mut offset, 1..=1, 8 * HOUR);
+        told(&mut offset, 2..=2, 8 * HOUR + 40);
+        told(&mut offset, 3..=3, 20);
+        assert_eq!(offset.get(), 8 * HOUR);
         assert_eq!(offset.certain(), 20);
         // Five, of which no five agree.
-        offset.sample(node(4), NOW + 30, Duration::ZERO, NOW);
-        offset.sample(node(5), NOW + 40, Duration::ZERO, NOW);
+        told(&mut offset, 4..=4, 30);
+        told(&mut offset, 5..=5, 40);
         assert!(!offset.is_measured());
         assert_eq!(offset.certain(), 20);
-        for number in 6..=7 {
-            offset.sample(node(number), NOW + 50, Duration::ZERO, NOW);
-        }
+        told(&mut offset, 6..=7, 50);
         assert!(offset.is_measured());
         assert_eq!(offset.certain(), 50);
-        // Whoever refuses our time makes the next one to answer no judge of it.
-        offset.forget();
-        offset.sample(node(1), NOW + HOURS, Duration::ZERO, NOW);
-        assert_eq!(offset.certain(), 50);
+    }
+
+    #[test]
+    fn a_node_that_refuses_our_time_is_no_judge_of_it() {
+        let mut offset = Offset::default();
+        told(&mut offset, 1..=5, 10);
+        offset.begin_anew();
+        assert_eq!((offset.get(), offset.certain()), (10, 10));
+        told(&mut offset, 6..=9, 8 * HOUR);
+        assert_eq!((offset.get(), offset.certain()), (10, 10));
+        // Enough say so.
+        told(&mut offset, 10..=10, 8 * HOUR);
+        assert_eq!((offset.get(), offset.certain()), (8 * HOUR, 8 * HOUR));
+    }
+
+    #[test]
+    fn what_was_measured_holds_until_enough_nodes_agree_on_something_else() {
+        let mut offset = Offset::default();
+        told(&mut offset, 1..=5, 10);
+        // Nodes that lie for a while, one after another, and are not asked again: each tells another time.
+        for number in 6..=15 {
+            let behind = i64::try_from(number).unwrap() * HOUR;
+            told(&mut offset, number..=number, -behind);
+            assert_eq!(offset.get(), 10, "{number}");
+        }
+        assert!(!offset.is_measured());
+        assert_eq!(offset.certain(), -15 * HOUR);
+        offset.shift(1_000);
+        assert_eq!(offset.get(), -990);
+        // Six of ten.
+        told(&mut offset, 1..=6, 70_000);
+        assert_eq!((offset.get(), offset.certain()), (70_000, 70_000));
+        // After a start of the agent alone, nobody has to measure it again.
+        let mut offset = Offset::default();
+        offset.restore(7, true);
+        told(&mut offset, 1..=4, -HOUR);
+        assert_eq!((offset.get(), offset.certain()), (7, -HOUR));
     }
 
     #[test]
     fn a_clock_that_is_set_shifts_the_offset_against_it() {
         let mut offset = Offset::default();
-        offset.restore(100);
-        offset.shift(86_400_000);
-        assert_eq!(offset.get(), 100 - 86_400_000);
-        for number in 1..=3 {
-            offset.sample(node(number), NOW + 50, Duration::ZERO, NOW);
-        }
-        offset.shift(-3_600_000);
-        assert_eq!(offset.get(), 50 + 3_600_000);
+        offset.restore(100, false);
+        offset.shift(24 * HOUR);
+        assert_eq!(offset.get(), 100 - 24 * HOUR);
+        told(&mut offset, 1..=3, 50);
+        offset.shift(-HOUR);
+        assert_eq!(offset.get(), 50 + HOUR);
     }
 
     #[test]
-    fn a_liar_that_answers_first_after_a_restart_moves_nothing() {
+    fn a_liar_that_answers_first_moves_nothing() {
+        // Of the first start ever, and of one after a start of the machine.
+        for known in [0, 7] {
+            let mut offset = Offset::default();
+            offset.restore(known, false);
+            told(&mut offset, 1..=1, 999_999_999);
+            assert_eq!(offset.get(), known);
+            told(&mut offset, 2..=2, 10);
+            assert_eq!(offset.get(), 10);
+        }
+        // What was known is wrong when two agree.
         let mut offset = Offset::default();
-        offset.restore(7);
-        offset.sample(node(1), NOW + 999_999_999, Duration::ZERO, NOW);
-        assert_eq!(offset.get(), 7);
-        offset.sample(node(2), NOW + 10, Duration::ZERO, NOW);
+        offset.restore(999_999_999, false);
+        told(&mut offset, 1..=1, 9);
+        told(&mut offset, 2..=2, 10);
         assert_eq!(offset.get(), 10);
-        // What was remembered is wrong when two agree.
-        let mut offset = Offset::default();
-        offset.restore(999_999_999);
-        offset.sample(node(1), NOW + 9, Duration::ZERO, NOW);
-        offset.sample(node(2), NOW + 10, Duration::ZERO, NOW);
-        assert_eq!(offset.get(), 10);
-        // It has no say any more when nodes refuse what came of it.
-        offset.restore(999_999_999);
-        offset.forget();
-        offset.sample(node(1), NOW + 9, Duration::ZERO, NOW);
-        assert_eq!(offset.get(), 9);
     }
 
     #[test]
@@ -322,6 +366,6 @@ mod tests {
         offset.sample(node(1), u64::MAX, Duration::ZERO, NOW);
         offset.sample(node(1), NOW, Duration::from_secs(6), NOW);
         offset.sample(node(1), NOW, Duration::ZERO, u64::MAX);
-        assert_eq!(offset.get(), 0);
+        assert_eq!(offset.sampled().count(), 0);
     }
 }

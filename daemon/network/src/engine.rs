@@ -31,6 +31,12 @@ const OFFSET_NOISE: u64 = 500;
 /// A local clock that parts from the steady one by more than this between two looks was set, ms.
 const CLOCK_SET: u64 = 2_000;
 
+/// How often nodes are asked for the time, one after another, once one has refused ours.
+const RESYNC_ROUNDS: usize = 3;
+
+/// Nodes asked for the time when those that were asked do not agree.
+const OTHERS: usize = 2;
+
 /// Nodes beside a path under suspicion that are asked over it: one of them may be dead itself.
 const BESIDE: usize = 2;
 
@@ -350,39 +356,51 @@ impl Engine {
         if last.is_some_and(|at| at.elapsed() < self.config.times.resync) {
             return;
         }
-        lock(&self.state).offset.forget();
-        self.ask_time(Asked::default(), MEASURED).await;
+        lock(&self.state).offset.begin_anew();
+        for _ in 0..RESYNC_ROUNDS {
+            self.ask_time(MEASURED).await;
+            if lock(&self.state).offset.is_measured() {
+                break;
+            }
+        }
         *last = Some(Instant::now());
     }
 
-    /// Sees to it that the clocks of a few nodes are known before one is relied on (messages.md 5.3).
+    /// Sees to it that enough nodes agree on the time before it is relied on (messages.md 5.3). Where those asked last do
+    /// not, it asks a few others at every round.
     pub(crate) async fn seed_clock(&self) {
-        let mut asked = Asked::default();
-        asked.refused.extend(lock(&self.state).offset.sampled());
-        let known = asked.refused.len();
-        if known >= MEASURED {
-            return;
-        }
+        let known = {
+            let state = lock(&self.state);
+            if state.offset.is_measured() {
+                return;
+            }
+            state.offset.sampled().count()
+        };
         tokio::select! {
             biased;
-            () = self.ask_time(asked, MEASURED - known) => {}
+            () = self.ask_time(MEASURED.saturating_sub(known).max(OTHERS)) => {}
             // Something else is to be done at once, for instance after the machine slept; that is left to others.
             () = self.hurry.notified() => self.hurry.notify_one(),
         }
     }
 
-    /// Asks nodes that were not asked yet, over circuits that carry no account's requests.
-    async fn ask_time(&self, mut asked: Asked, count: usize) {
+    /// Asks nodes other than those asked last, over circuits that carry no account's requests.
+    async fn ask_time(&self, count: usize) {
         let now = self.now();
+        let mut asked = Asked::default();
         let mut chosen = Vec::new();
-        for _ in 0..count {
-            let choice =
-                lock(&self.state).choose_any(&mut *self.choices.get(), Class::OWN, &asked, now);
-            let Some((route, node)) = choice else {
-                break;
-            };
-            asked.refused.insert(node.ed25519);
-            chosen.push((route, node));
+        {
+            let state = lock(&self.state);
+            asked.refused.extend(state.offset.sampled().take(MEASURED));
+            let choices = &mut *self.choices.get();
+            while chosen.len() < count {
+                let choice = state.choose_any(choices, Class::OWN, &asked, now);
+                let Some((route, node)) = choice else {
+                    break;
+                };
+                asked.refused.insert(node.ed25519);
+                chosen.push((route, node));
+            }
         }
         let payload = request::info().to_json();
         let limit = self.config.times.probe;
@@ -422,21 +440,17 @@ impl Engine {
     pub(crate) fn restore_clock(&self, saved: &SavedClock) {
         let now = self.now();
         let same_start = saved.boot.is_some() && saved.boot == self.clock.boot();
-        let by = match same_start && saved.steady_ms <= now.steady_ms {
-            true => {
-                let before = Now {
-                    local_ms: saved.local_ms,
-                    steady_ms: saved.steady_ms,
-                };
-                set_by(before, now)
-            }
-            false => 0,
+        let watched = same_start && saved.steady_ms <= now.steady_ms;
+        let before = Now {
+            local_ms: saved.local_ms,
+            steady_ms: saved.steady_ms,
         };
+        let by = if watched { set_by(before, now) } else { 0 };
         if by != 0 {
             tracing::info!("the local clock was set since the last run");
         }
         let offset_ms = saved.offset_ms.saturating_sub(by);
-        self.update(|state| state.offset.restore(offset_ms));
+        self.update(|state| state.offset.restore(offset_ms, watched));
     }
 
     /// Saves guards and clock offset if they changed.

@@ -357,7 +357,7 @@ impl<'a> Maintenance<'a> {
                 let wait = Duration::from_millis(at.saturating_sub(now.steady_ms));
                 until = until.min(Instant::now() + wait.max(least));
             }
-            if !state.all_missing().is_empty() {
+            if !state.all_missing().is_empty() || !state.offset.is_measured() {
                 until = until.min(Instant::now() + self.engine.config.times.guard_rest);
             }
         }

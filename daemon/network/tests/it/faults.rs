@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::body::Bytes;
 use serde_json::Value;
-use session_localnet::Faults;
+use session_localnet::{Faults, Target};
 use session_network::{
     Cache as _, CacheRecord, HopInfo, HttpsTransport, MemoryCache, Network, NetworkConfig, Reply,
     Seed, SystemClock, Transport, TransportError,
@@ -443,4 +443,45 @@ async fn a_guard_that_claims_success_is_not_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_that_names_strangers_is_not_believed() {
     a_guard_that(Mischief::Forge).await;
+}
+
+/// Nodes with a wrong clock refuse our time and tell another one, and whoever is asked for it next may be one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_with_wrong_clocks_never_move_the_time() {
+    let world = World::start().await;
+    let mut config = world.config();
+    config.times.resync = Duration::from_millis(1);
+    let network = Network::start(config, Arc::new(MemoryCache::new()), Arc::new(SystemClock));
+    connected(&network).await;
+    eventually(async || network.clock_is_measured().then_some(())).await;
+    let (control, keys) = (world.net.control(), account());
+    let work = async {
+        // One third after another.
+        for wrong in [0..4, 4..8, 8..12] {
+            control.reset().await.unwrap();
+            for node in wrong.clone() {
+                let hours = i64::try_from(node).unwrap() + 8;
+                let faults = Faults::clock_offset(hours * 3_600_000);
+                control.set_node(node, faults).await.unwrap();
+            }
+            for number in 0..20 {
+                store(&network, &keys, &format!("m{number} {wrong:?}")).await;
+                retrieve(&network, &keys).await;
+            }
+        }
+    };
+    let mut most = 0;
+    let watch = async {
+        loop {
+            most = network.clock_offset_ms().unsigned_abs().max(most);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = watch => {}
+    }
+    let hits = |node| control.hits(Target::Node(node)).unwrap().wrong_clock;
+    assert!((0..12).map(hits).sum::<u64>() > 12);
+    assert!(most < 10_000, "{most} ms");
 }
