@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -137,7 +138,7 @@ pub struct FaultArgs {
 /// Arguments of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Number of service nodes, 1 to 254.
+    /// Number of service nodes, 1 to 4,000; many need as many threads and seven times as many open files.
     #[arg(long, default_value_t = 12)]
     pub nodes: usize,
     /// Wanted members of a swarm; swarms have 4 to 6 where that is possible.
@@ -152,7 +153,7 @@ pub struct RunArgs {
     /// Serve the seed over HTTPS; the network file then pins its certificate.
     #[arg(long)]
     pub seed_tls: bool,
-    /// All nodes on 127.0.0.1 instead of one on 127.0.x.1 each; clients then need /24 diversity off.
+    /// All nodes on 127.0.0.1 instead of one on 127.x.y.1 each; clients then need /24 diversity off.
     #[arg(long)]
     pub single_ip: bool,
     /// Write the file that tells clients about this network.
@@ -272,8 +273,20 @@ async fn scenario(args: ScenarioArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As many open files as are allowed: a shell's usual limit is good for some two hundred nodes.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where that is not possible, too many nodes fail with their own words.
+    let _ = setrlimit(Resource::Nofile, most);
+}
+
 /// Runs a network until SIGINT or SIGTERM.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    allow_files();
     let mut network = start(Options {
         nodes: args.nodes,
         swarm_size: args.swarm_size,

@@ -18,15 +18,15 @@ use crate::state::{State, StateError};
 use crate::tls::TlsError;
 use crate::uptime;
 
-/// Each node has a /24 of loopback, of which there are this many.
-const MAX_NODES: usize = 254;
+/// Twice what the main network has; each node has a thread, files, and a /24 of loopback.
+const MAX_NODES: usize = 4_000;
 
 /// What network to start.
 #[derive(Clone)]
 pub struct Options {
     /// Where keys and messages are kept. A directory that holds a network already must fit the other options.
     pub state_dir: PathBuf,
-    /// Number of nodes, 1 to 254.
+    /// Number of nodes, 1 to 4,000.
     pub nodes: usize,
     /// Wanted members of a swarm; swarms have 4 to 6 where that is possible.
     pub swarm_size: usize,
@@ -34,7 +34,7 @@ pub struct Options {
     pub seed_port: u16,
     /// Serve the seed over HTTPS with a certificate to pin.
     pub seed_tls: bool,
-    /// All nodes on 127.0.0.1 instead of one on 127.0.x.1 each.
+    /// All nodes on 127.0.0.1 instead of one on 127.x.y.1 each.
     pub single_ip: bool,
     /// Nodes give the list of nodes in binary form, too, as newer ones do.
     pub active_nodes_bin: bool,
@@ -128,7 +128,7 @@ pub struct Localnet {
 /// Starts a network. When this returns all listeners are bound and all databases open.
 pub async fn start(options: Options) -> Result<Localnet, LocalnetError> {
     if !(1..=MAX_NODES).contains(&options.nodes) {
-        return Err(LocalnetError::Options("a network has 1 to 254 nodes"));
+        return Err(LocalnetError::Options("a network has 1 to 4,000 nodes"));
     }
     if options.swarm_size == 0 {
         return Err(LocalnetError::Options("a swarm has at least one member"));

@@ -140,11 +140,12 @@ impl State {
 
     fn generate(swarm_ids: &[u64], single_ip: bool) -> Result<Self, StateError> {
         let mut nodes = Vec::with_capacity(swarm_ids.len());
-        for (number, swarm_id) in (1..=u8::MAX).zip(swarm_ids) {
+        for (number, swarm_id) in (1..=u16::MAX).zip(swarm_ids) {
             let mut seed = Zeroizing::new([0; 32]);
             getrandom::fill(&mut *seed)?;
             // An address of its own in a /24 of its own keeps clients' diversity rule satisfied.
-            let ip = Ipv4Addr::new(127, 0, if single_ip { 0 } else { number }, 1);
+            let [high, low] = if single_ip { 0 } else { number }.to_be_bytes();
+            let ip = Ipv4Addr::new(127, high, low, 1);
             nodes.push(NodeState {
                 seed: hex::encode(*seed),
                 ip,
@@ -190,5 +191,24 @@ fn io(path: &Path, source: std::io::Error) -> StateError {
     StateError::Io {
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::layout::swarm_ids;
+
+    #[test]
+    fn many_nodes_have_a_24_of_their_own_too() {
+        let state = State::generate(&swarm_ids(600, 5), false).unwrap();
+        let subnets = state.nodes.iter().map(|node| {
+            let [a, b, c, d] = node.ip.octets();
+            assert_eq!((a, d), (127, 1));
+            [b, c]
+        });
+        assert_eq!(subnets.collect::<HashSet<_>>().len(), 600);
     }
 }

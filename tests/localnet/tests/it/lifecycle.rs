@@ -73,7 +73,7 @@ async fn a_directory_with_a_network_of_another_shape_is_refused() {
 async fn impossible_options_are_refused() {
     for change in [
         |options: &mut Options| options.nodes = 0,
-        |options: &mut Options| options.nodes = 255,
+        |options: &mut Options| options.nodes = 4_001,
         |options: &mut Options| options.swarm_size = 0,
         |options: &mut Options| options.time_scale = 0.0,
         |options: &mut Options| options.time_scale = f64::NAN,
