@@ -19,6 +19,10 @@ mod texts;
 
 use clap::{Parser, Subcommand};
 
+/// The agent's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Benchmarks of sessiond
 #[derive(Parser)]
 #[command(name = "sessiond-benches", version)]
@@ -85,8 +89,8 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         minutes: u64,
         /// Nodes of the network
-        #[arg(long, default_value_t = 254)]
-        nodes: u8,
+        #[arg(long, default_value_t = 2_000)]
+        nodes: u16,
     },
     /// One node of the local network, beside an official one
     Localnet,

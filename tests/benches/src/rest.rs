@@ -22,7 +22,7 @@ const AT_ONCE: usize = 200;
 const WAITING: u32 = 2_000;
 
 /// Prints the figures.
-pub async fn run(messages: usize, minutes: u64, nodes: u8) -> anyhow::Result<()> {
+pub async fn run(messages: usize, minutes: u64, nodes: u16) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("sdb").tempdir()?;
     let number = nodes.to_string();
     let (_network, file) = network_with(dir.path(), &["--nodes", &number])?;
