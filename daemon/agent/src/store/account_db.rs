@@ -22,9 +22,11 @@ use crate::vault::DatabaseKey;
 /// Connections that read. Each list or stream page takes one for a moment.
 const READERS: u32 = 4;
 /// Decrypted pages kept in memory, KiB with a minus sign: decrypting one costs more than a search in it.
-const WRITER_CACHE: &str = "-16384";
+const WRITER_CACHE: &str = "-8192";
 /// The same, of each reader.
 const READER_CACHE: &str = "-4096";
+/// A reader that nobody needed for so long ends, with all that it keeps in memory.
+const READER_REST: Duration = Duration::from_secs(60);
 /// Pages in the write-ahead log after which they are copied into the database. What a backlog writes again and again is
 /// then copied once; the log takes 8 MiB.
 const CHECKPOINT: &str = "2000";
@@ -121,6 +123,7 @@ impl AccountDb {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
+            .idle_timeout(READER_REST)
             .after_connect(|connection, _| Box::pin(set_up(connection)))
             .after_release(move |connection, _| {
                 let health = Arc::clone(&examined);

@@ -4,12 +4,15 @@
 //! caller gets its own outcome after the commit. Calls of frontends go before units from the network. A caller that
 //! goes away cannot cancel a write half-way. Queues are bounded: a full one makes callers wait.
 //!
+//! At rest it gives back what it kept to be fast: decrypted pages and prepared statements.
+//!
 //! When the disk is full, cannot be written or gives back a damaged page, the whole group is taken back and every caller
 //! is told that reason. After a damaged page the writer connects anew: SQLCipher's connection is of no more use then.
 //! Facts: design.md "The writer".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection as _, SqliteConnection};
@@ -29,6 +32,8 @@ const UNIT_QUEUE: usize = 2;
 const GROUP: usize = 128;
 /// How long after an act others are expected, ms.
 const DEMAND: u64 = 1_000;
+/// How long after the last write there is rest.
+const REST: Duration = Duration::from_secs(30);
 
 /// Hands writes to the writer task. Cheap to clone.
 #[derive(Clone)]
@@ -246,6 +251,7 @@ async fn run(
         mut looks,
     } = queues;
     let mut asked: Vec<oneshot::Sender<bool>> = Vec::new();
+    let mut rest_at = None;
     loop {
         while let Ok(answer) = scrubs.try_recv() {
             asked.push(answer);
@@ -257,6 +263,10 @@ async fn run(
                 // Nobody may wait for it any more.
                 let _ = answer.send(done);
             }
+        }
+        if rest_at.is_some_and(|at| at <= Instant::now()) {
+            write.give_back().await;
+            rest_at = None;
         }
         let mut group = Vec::new();
         tokio::select! {
@@ -273,6 +283,7 @@ async fn run(
                 continue;
             }
             () = until(pending.next()) => continue,
+            () = until(rest_at) => continue,
             _ = stop.wait_for(|stop| *stop) => {
                 // No new writes; the queued ones are drained below.
                 calls.close();
@@ -295,6 +306,7 @@ async fn run(
         if write.commit(group).await {
             committed.send_modify(|count| *count += 1);
         }
+        rest_at = Some(Instant::now() + REST);
     }
     if let Err(error) = pending.finish(&mut write.connection).await {
         tracing::warn!(%error, "what was removed is taken out at the next start");
@@ -305,6 +317,18 @@ async fn run(
 }
 
 impl Connection {
+    /// Keeps no more than it must.
+    async fn give_back(&mut self) {
+        let cleared = self.connection.clear_cached_statements().await;
+        let shrunk = sqlx::query("PRAGMA shrink_memory")
+            .persistent(false)
+            .execute(&mut self.connection)
+            .await;
+        if let Some(error) = cleared.err().or(shrunk.err()) {
+            tracing::debug!(%error, "the writer keeps its memory");
+        }
+    }
+
     /// Runs a group in one transaction and answers every member. True when something was committed.
     async fn commit(&mut self, mut group: Vec<Box<dyn Job>>) -> bool {
         let (kept, failure) = match self.transaction(&mut group).await {

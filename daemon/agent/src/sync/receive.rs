@@ -55,9 +55,9 @@ const OPENING: usize = 2;
 const SHARE: usize = 25;
 /// Units that are opened and wait to be committed.
 const AHEAD: usize = 4;
-/// Most units in one transaction. Each transaction costs a flush to disk and writes a page of every index anew; three
+/// Most units in one transaction. Each transaction costs a flush to disk and writes a page of every index anew; two
 /// units still let a frontend's write through in time. While frontends write each unit has its own.
-const TOGETHER: usize = 3;
+const TOGETHER: usize = 2;
 
 /// Applies units in their order and returns how many messages were new. While some are committed the next ones are
 /// opened, and the source of units is asked for more; those that are ready then share a transaction. Commits keep the

@@ -1,7 +1,10 @@
 //! The writer groups, isolates and finishes writes; the database does not open without its key.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use sessiond::store::{AccountDb, StoreError};
+use sqlx::Connection as _;
 use tokio::sync::watch;
 
 use crate::common::rig;
@@ -119,4 +122,36 @@ async fn only_the_key_opens_the_database_and_only_its_network() {
             .unwrap()
             .starts_with(b"SQLite format 3")
     );
+}
+
+#[tokio::test]
+async fn a_writer_at_rest_gives_back_what_it_kept_and_goes_on() {
+    let rig = rig().await;
+    let writer = rig.context.db.writer();
+    let kept = async || {
+        let look = writer.call(|connection| {
+            Box::pin(async move { Ok::<_, StoreError>(connection.cached_statements_size()) })
+        });
+        look.await.unwrap()
+    };
+    writer
+        .call(|connection| {
+            Box::pin(async move {
+                for number in 0..30 {
+                    let sql = sqlx::AssertSqlSafe(format!("SELECT {number}"));
+                    sqlx::query(sql).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    assert!(kept().await >= 30);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    // It answers after it has turned its loop.
+    writer.alive().await;
+    assert!(kept().await < 10);
+    assert_eq!(rig.one::<i64>("SELECT count(*) FROM counter").await, 0);
 }
