@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use sessiond_client::{Client, v1};
 
 use crate::keyring::Keyring;
@@ -23,6 +23,15 @@ impl Process {
     /// Its number.
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+}
+
+impl Process {
+    /// Waits for the end of one that was told to end.
+    pub fn until_ended(mut self) -> anyhow::Result<()> {
+        let status = self.0.wait()?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(())
     }
 }
 

@@ -38,7 +38,8 @@ pub async fn run(messages: usize, minutes: u64, nodes: u16) -> anyhow::Result<()
     let (agent, client, _) = reader.start().await?;
     let id = create_account(&client).await?;
     client.shutdown(v1::ShutdownRequest::default()).await?;
-    drop((client, agent));
+    drop(client);
+    agent.until_ended()?;
 
     let (writing, client, _) = writer.start().await?;
     create_account(&client).await?;

@@ -185,7 +185,9 @@ async fn measure(home: &Home, rounds: usize) -> anyhow::Result<Figures> {
         let (process, client, begin) = home.start().await?;
         client.get_account(Default::default()).await?;
         ready.push(begin.elapsed());
-        drop(process);
+        // A killed one would have its database examined while the next one is measured.
+        client.shutdown(v1::ShutdownRequest {}).await?;
+        process.until_ended()?;
     }
     let (_process, client, _) = home.start().await?;
     let search = |query: &str, within: Option<usize>| v1::SearchMessagesRequest {
@@ -307,8 +309,7 @@ async fn at(messages: u64, rounds: usize) -> anyhow::Result<(Figures, f64)> {
     let (process, client, _) = home.start().await?;
     client.create_account(Default::default()).await?;
     client.shutdown(v1::ShutdownRequest {}).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    drop(process);
+    process.until_ended()?;
     let begin = Instant::now();
     let bytes = fill(&home, messages).await?;
     println!(
