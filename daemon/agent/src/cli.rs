@@ -186,6 +186,9 @@ pub fn man(dir: Option<&Path>) -> io::Result<()> {
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     platform::forbid_dumps().context("memory cannot be kept from being dumped")?;
     let socket = sessiond_proto::socket::socket_path(args.socket.as_deref())?;
+    // A name alone is one in the directory it was said in.
+    let socket =
+        std::path::absolute(&socket).with_context(|| format!("socket {}", socket.display()))?;
     let handed_over = Listener::handed_over().context("the socket of before the lock")?;
     let agent = start(&args, handed_over.is_some()).await?;
     let listener = match handed_over {

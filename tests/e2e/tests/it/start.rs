@@ -1,13 +1,17 @@
 //! Starting where something is missing or wrong: no network, a second agent, another network's database.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::Duration;
 
-use sessiond_client::v1;
+use sessiond_client::{Client, v1};
 use tonic::Code;
 use v1::{ConnectionState, SendState};
 
-use crate::harness::{Agent, Localnet, Room, Setup, assert_refused, room, until, until_within};
+use crate::harness::{
+    Agent, Localnet, PASSPHRASE, Process, Room, Setup, assert_refused, program, room, until,
+    until_within,
+};
 
 /// Shorter than the 30 s after which the agent looks at a message again that found no path, and many times what a
 /// message takes: a path that comes up is what sends it.
@@ -115,6 +119,30 @@ async fn wrong_pin() {
 }
 
 /// The state directory belongs to one process, and the one who comes second learns to whom.
+#[tokio::test]
+async fn names_alone_are_those_of_the_directory_it_starts_in() {
+    let room = room();
+    network_file(&room, "local", free_port());
+    std::fs::write(room.path().join("pass"), format!("{PASSPHRASE}\n")).unwrap();
+    let mut command = program("sessiond");
+    command.current_dir(room.path()).arg("run");
+    command.args(["--vault", "passphrase", "--passphrase-file", "pass"]);
+    command.args(["--state-dir", "state", "--socket", "socket"]);
+    command.args(["--network", "local.toml"]);
+    let log = room.path().join("agent.log");
+    let mut process = Process::spawn("agent", command, Stdio::null(), &log);
+    let socket = room.path().join("socket");
+    let client = until("it answers", async || {
+        Client::builder().socket(&socket).connect().await.ok()
+    })
+    .await;
+    let account = v1::CreateAccountRequest::default();
+    client.create_account(account).await.unwrap();
+    process.terminate().await;
+    assert!(!socket.exists());
+    assert!(room.path().join("state").join("daemon.db").exists());
+}
+
 #[tokio::test]
 async fn a_second_agent_is_refused() {
     let room = room();

@@ -25,7 +25,7 @@ pub use disk::{Disk, Kind as DiskKind};
 pub use localnet::{Localnet, Setup};
 pub use node_clock::{CLOCK_SLACK_MS, NodeClock};
 pub use nodes::Nodes;
-pub use process::{Output, Process, ctl, run};
+pub use process::{Output, Process, ctl, program, run};
 pub use rng::Rng;
 pub use talk::{bodies, body, is_said, send_request, sent_ms};
 pub use walls::Walls;
