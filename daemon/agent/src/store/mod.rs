@@ -40,11 +40,11 @@ mod sqlite;
 pub mod stored_copies;
 pub mod swarm_deletions;
 pub mod swarm_expiry;
+mod swarm_queue;
 pub mod targets;
 pub mod timers;
 mod tokenizer;
 pub mod tokens;
-mod waiting;
 pub mod words;
 pub mod writer;
 

@@ -7,9 +7,9 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::StoreError;
 use super::received::INBOX_MS;
-use super::waiting::Waiting;
+use super::swarm_queue::SwarmQueue;
 
-const WAITING: Waiting = Waiting("swarm_deletion");
+const QUEUE: SwarmQueue = SwarmQueue("swarm_deletion");
 
 /// Lets copies go, named by their hashes.
 pub async fn add(
@@ -47,12 +47,12 @@ pub async fn due(
 
 /// When the next deletion is due, ms.
 pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    WAITING.next_due(connection).await
+    QUEUE.next_due(connection).await
 }
 
 /// These are gone.
 pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Result<(), StoreError> {
-    WAITING.done(connection, hashes).await
+    QUEUE.done(connection, hashes).await
 }
 
 /// Puts these off, and forgets those that the swarm itself has dropped by a time that is certain, ms.
@@ -63,7 +63,7 @@ pub async fn postpone(
     next_attempt_ms: i64,
     certain_ms: i64,
 ) -> Result<(), StoreError> {
-    WAITING
+    QUEUE
         .postpone(&mut *connection, hashes, attempts, next_attempt_ms)
         .await?;
     sqlx::query("DELETE FROM swarm_deletion WHERE created_ms < ?")

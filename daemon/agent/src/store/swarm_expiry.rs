@@ -6,9 +6,9 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::StoreError;
-use super::waiting::Waiting;
+use super::swarm_queue::SwarmQueue;
 
-const WAITING: Waiting = Waiting("swarm_expiry");
+const QUEUE: SwarmQueue = SwarmQueue("swarm_expiry");
 
 /// Attempts made while a path works, after which a copy keeps the life it has (messages.md 7.6).
 pub const ATTEMPTS: i64 = 3;
@@ -76,12 +76,12 @@ pub async fn due(
 
 /// When the next one is due, ms.
 pub async fn next_due(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    WAITING.next_due(connection).await
+    QUEUE.next_due(connection).await
 }
 
 /// These are done, or given up.
 pub async fn done(connection: &mut SqliteConnection, hashes: &[String]) -> Result<(), StoreError> {
-    WAITING.done(connection, hashes).await
+    QUEUE.done(connection, hashes).await
 }
 
 /// Puts these off.
@@ -91,7 +91,7 @@ pub async fn postpone(
     attempts: i64,
     next_attempt_ms: i64,
 ) -> Result<(), StoreError> {
-    WAITING
+    QUEUE
         .postpone(connection, hashes, attempts, next_attempt_ms)
         .await
 }

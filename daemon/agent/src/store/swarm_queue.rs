@@ -7,9 +7,9 @@ use super::StoreError;
 use super::list::push_list;
 
 /// A table with `hash`, `attempts` and `next_attempt_ms`, by its name.
-pub(super) struct Waiting(pub(super) &'static str);
+pub(super) struct SwarmQueue(pub(super) &'static str);
 
-impl Waiting {
+impl SwarmQueue {
     /// When the next is due, ms.
     pub(super) async fn next_due(
         &self,
