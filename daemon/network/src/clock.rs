@@ -303,6 +303,14 @@ mod tests {
         // Enough say so.
         told(&mut offset, 10..=10, 8 * HOUR);
         assert_eq!((offset.get(), offset.certain()), (8 * HOUR, 8 * HOUR));
+        // What was not measured since the machine started gives way to two.
+        let mut offset = Offset::default();
+        offset.restore(999_999_999, false);
+        offset.begin_anew();
+        told(&mut offset, 1..=1, 9);
+        assert_eq!(offset.get(), 999_999_999);
+        told(&mut offset, 2..=2, 9);
+        assert_eq!(offset.get(), 9);
     }
 
     #[test]

@@ -345,7 +345,8 @@ impl<'a> Maintenance<'a> {
         }
     }
 
-    /// Until something is due, breaks or is asked for. A missing path is tried again with a pause.
+    /// Until something is due, breaks or is asked for. A missing path is tried again with a pause, and a time that is not
+    /// measured is asked for again.
     async fn rest(&mut self) {
         let now = self.engine.now();
         let mut until = self.refresh_at;

@@ -38,7 +38,8 @@ pub struct Times {
     pub backoff_min: Duration,
     /// Longest such pause.
     pub backoff_max: Duration,
-    /// How long a guard that could not be reached is left alone, and a silent destination asked last.
+    /// How long a guard that could not be reached is left alone, a silent destination asked last, and nobody else asked for
+    /// the time.
     pub guard_rest: Duration,
     /// Least time between two resynchronisations of the clock.
     pub resync: Duration,
