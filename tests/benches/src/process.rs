@@ -24,9 +24,7 @@ impl Process {
     pub fn id(&self) -> u32 {
         self.0.id()
     }
-}
 
-impl Process {
     /// Waits for the end of one that was told to end.
     pub fn until_ended(mut self) -> anyhow::Result<()> {
         let status = self.0.wait()?;

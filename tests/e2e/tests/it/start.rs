@@ -118,7 +118,6 @@ async fn wrong_pin() {
     assert_eq!(a.network_status().await.node_count, 12);
 }
 
-/// The state directory belongs to one process, and the one who comes second learns to whom.
 #[tokio::test]
 async fn names_alone_are_those_of_the_directory_it_starts_in() {
     let room = room();
@@ -143,6 +142,7 @@ async fn names_alone_are_those_of_the_directory_it_starts_in() {
     assert!(room.path().join("state").join("daemon.db").exists());
 }
 
+/// The state directory belongs to one process, and the one who comes second learns to whom.
 #[tokio::test]
 async fn a_second_agent_is_refused() {
     let room = room();
