@@ -1,16 +1,11 @@
 //! What members of a swarm missed or lost is stored there again, with the same bytes: a device that reads nothing but such
 //! a member has the message all the same, once.
 
-use std::time::Duration;
-
 use session_localnet::Faults;
 use sessiond_client::v1;
 use v1::{MessageCopy, MessageStep, MessageStepKind as Kind};
 
-use crate::harness::{Agent, Localnet, Nodes, bodies, ctl, run, until_within};
-
-/// Pauses double, and among so few nodes every path may lead over the member that is to be asked, for some turns.
-const PATIENCE: Duration = Duration::from_secs(400);
+use crate::harness::{Agent, Localnet, Nodes, bodies, ctl, run, until};
 
 fn find(steps: &[MessageStep], kind: Kind, copy: MessageCopy) -> Option<&MessageStep> {
     let mut of_kind = steps.iter().filter(|step| step.kind() == kind);
@@ -19,7 +14,7 @@ fn find(steps: &[MessageStep], kind: Kind, copy: MessageCopy) -> Option<&Message
 
 /// Waits until a copy of a message was stored again and no member lacks it; it is the same message as before.
 async fn until_stored_again(agent: &Agent, id: &str, copy: MessageCopy) -> MessageStep {
-    let again = until_within(PATIENCE, "it is stored again", async || {
+    let again = until("it is stored again", async || {
         // Before that there may be one while the member was still out of reach.
         let mut steps = agent.explain(id).await.into_iter();
         steps.find(|step| {
