@@ -174,10 +174,6 @@ async fn invitations_and_new_names_reach_the_other_side() {
     assert_eq!(sent.content, expected);
     let arrived = b.until_messages(&a_id, 3).await.remove(2);
     assert_eq!(arrived.content, expected);
-    let request = v1::GetConversationRequest {
-        selector: Some(v1::get_conversation_request::Selector::AccountId(a_id)),
-        ..Default::default()
-    };
-    let shown = b.client().get_conversation(request).await.unwrap();
-    assert_eq!(shown.conversation.unwrap().display_name, "Alicia");
+    let shown = b.conversation(&a_id).await.unwrap();
+    assert_eq!(shown.display_name, "Alicia");
 }

@@ -62,7 +62,7 @@ async fn two_accounts_converse() {
         }
     }
     for (agent, peer, name) in [(&a, &b_id, "Bob"), (&b, &a_id, "Alice")] {
-        let conversation = conversation(agent, peer).await;
+        let conversation = agent.conversation(peer).await.unwrap();
         let unread = agent.all_messages(peer).await;
         let unread = unread.iter().filter(|message| !message.read).count();
         assert_eq!(conversation.unread_count as usize, unread);
@@ -74,17 +74,6 @@ async fn two_accounts_converse() {
     }
     pages(&a, &b_id, &a.all_messages(&b_id).await).await;
     note_to_self(&a, &a_id, &b_id).await;
-}
-
-async fn conversation(agent: &Agent, peer: &str) -> v1::Conversation {
-    let request = v1::GetConversationRequest {
-        account: String::new(),
-        selector: Some(v1::get_conversation_request::Selector::AccountId(
-            peer.to_owned(),
-        )),
-    };
-    let answer = agent.client().get_conversation(request).await.unwrap();
-    answer.conversation.unwrap()
 }
 
 /// Pages in both directions and next to an anchor, by account ID and by conversation id.
@@ -154,7 +143,7 @@ async fn note_to_self(agent: &Agent, own: &str, peer: &str) {
     agent.sync().await;
     agent.sync().await;
     assert_eq!(bodies(&agent.messages(own).await), ["remember the milk"]);
-    assert_eq!(conversation(agent, own).await.unread_count, 0);
+    assert_eq!(agent.conversation(own).await.unwrap().unread_count, 0);
 }
 
 /// Whom the conversations are with, in the order of the list, by pages of this size.

@@ -6,17 +6,6 @@ use v1::message::Content;
 
 use crate::harness::{Agent, Localnet, body, send_request, until};
 
-async fn conversation(agent: &Agent, with: &str) -> Option<v1::Conversation> {
-    let request = v1::GetConversationRequest {
-        account: String::new(),
-        selector: Some(v1::get_conversation_request::Selector::AccountId(
-            with.to_owned(),
-        )),
-    };
-    let answer = agent.client().get_conversation(request).await.ok()?;
-    answer.conversation
-}
-
 async fn want_receipts(agent: &Agent) {
     let request = v1::UpdateSettingsRequest {
         settings: Some(v1::Settings {
@@ -51,7 +40,7 @@ async fn a_request_is_accepted_and_everything_else_follows() {
 
     let first = a.send_stored(&b_id, "hello, stranger").await;
     let there = b.until_messages(&a_id, 1).await.remove(0);
-    let request = conversation(&b, &a_id).await.unwrap();
+    let request = b.conversation(&a_id).await.unwrap();
     assert!(request.request && request.approved_me && !request.approved);
     assert_eq!(request.unread_count, 1);
     // Reading a request tells nobody.
@@ -67,7 +56,7 @@ async fn a_request_is_accepted_and_everything_else_follows() {
     let accepted = b.client().accept_conversation(accept).await.unwrap();
     assert!(!accepted.conversation.unwrap().request);
     until("the acceptance arrives", async || {
-        conversation(&a, &b_id).await.filter(|it| it.approved_me)
+        a.conversation(&b_id).await.filter(|it| it.approved_me)
     })
     .await;
     let shown = a.all_messages(&b_id).await;

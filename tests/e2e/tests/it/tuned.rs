@@ -7,17 +7,6 @@ use v1::message::Content;
 
 use crate::harness::{Agent, Localnet, ctl, run, until};
 
-async fn conversation(agent: &Agent, with: &str) -> Option<v1::Conversation> {
-    let request = v1::GetConversationRequest {
-        selector: Some(v1::get_conversation_request::Selector::AccountId(
-            with.to_owned(),
-        )),
-        ..Default::default()
-    };
-    let answer = agent.client().get_conversation(request).await.ok()?;
-    answer.conversation
-}
-
 /// Runs `sessionctl --json` and gives the objects it prints.
 async fn json(agent: &Agent, args: &[&str]) -> Vec<Value> {
     let args = [&["--json"], args].concat();
@@ -70,12 +59,12 @@ async fn a_timer_is_each_sides_own_and_told_to_the_other() {
     told(&a, &b_id, 300).await;
     told(&b, &a_id, 300).await;
     told(&tablet, &b_id, 300).await;
-    let at_b = conversation(&b, &a_id).await.unwrap();
+    let at_b = b.conversation(&a_id).await.unwrap();
     assert_eq!(
         (seconds(at_b.disappearing), seconds(at_b.peer_disappearing)),
         (0, 300)
     );
-    let at_tablet = conversation(&tablet, &b_id).await.unwrap();
+    let at_tablet = tablet.conversation(&b_id).await.unwrap();
     assert_eq!(seconds(at_tablet.disappearing), 300);
 
     // What follows carries it; what the other side writes does not.
@@ -111,7 +100,7 @@ async fn a_timer_is_each_sides_own_and_told_to_the_other() {
     told(&a, &b_id, 0).await;
     told(&b, &a_id, 0).await;
     told(&tablet, &b_id, 0).await;
-    let at_b = conversation(&b, &a_id).await.unwrap();
+    let at_b = b.conversation(&a_id).await.unwrap();
     assert_eq!(seconds(at_b.peer_disappearing), 0);
 }
 
@@ -166,7 +155,7 @@ async fn settings_of_a_conversation_stay_here_and_outlive_a_restart() {
     // Nobody else hears of it.
     a.send_stored(&b_id, "do you know?").await;
     b.until_messages(&a_id, 3).await;
-    let theirs = conversation(&b, &a_id).await.unwrap();
+    let theirs = b.conversation(&a_id).await.unwrap();
     assert_eq!(
         (theirs.display_name.as_str(), theirs.nickname.as_str()),
         ("Alice", "")
@@ -182,7 +171,7 @@ async fn settings_of_a_conversation_stay_here_and_outlive_a_restart() {
     let back = json(&a, &["conversations", "--unread"]).await;
     assert_eq!(back.len(), 1);
     assert_eq!(back[0]["unreadCount"], 1);
-    assert!(!conversation(&a, &b_id).await.unwrap().hidden);
+    assert!(!a.conversation(&b_id).await.unwrap().hidden);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,17 +39,6 @@ fn word(message: &v1::Message) -> String {
     }
 }
 
-async fn conversation(agent: &Agent, with: &str) -> v1::Conversation {
-    let request = v1::GetConversationRequest {
-        selector: Some(v1::get_conversation_request::Selector::AccountId(
-            with.to_owned(),
-        )),
-        ..Default::default()
-    };
-    let answer = agent.client().get_conversation(request).await;
-    answer.unwrap().conversation.unwrap()
-}
-
 async fn want_receipts_and_typing(agent: &Agent) {
     let request = v1::UpdateSettingsRequest {
         settings: Some(v1::Settings {
@@ -241,7 +230,7 @@ async fn conformance_of_every_kind_as_it_is_shown() {
     assert_eq!(timer("once read"), (AfterRead, 300, false));
 
     // The conversation itself.
-    let with = conversation(&alice, &from).await;
+    let with = alice.conversation(&from).await.unwrap();
     assert_eq!(with.display_name, "Zoë", "of two the newer name");
     assert!(with.approved && with.approved_me && !with.request);
     let theirs = with.peer_disappearing.unwrap();
@@ -433,7 +422,7 @@ async fn conformance_of_what_the_own_devices_send() {
     }
     let reactions: Vec<_> = shown[0].reactions.iter().map(|it| &*it.author).collect();
     assert_eq!(reactions, [&*id]);
-    let with = conversation(&alice, &from).await;
+    let with = alice.conversation(&from).await.unwrap();
     assert!(with.approved && !with.request, "answering accepts");
     assert_eq!(
         with.unread_count, 0,

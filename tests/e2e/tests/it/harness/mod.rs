@@ -62,14 +62,25 @@ pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
 pub async fn until_within<T>(
     deadline: Duration,
     what: &str,
-    mut look: impl AsyncFnMut() -> Option<T>,
+    look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
+    let found = found_within(deadline, look).await;
+    found.unwrap_or_else(|| panic!("{what}: not within {deadline:?}"))
+}
+
+/// As [`until_within`], for whoever has more to say when there is nothing.
+pub async fn found_within<T>(
+    deadline: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
     let end = Instant::now() + deadline;
     loop {
         if let Some(found) = look().await {
-            return found;
+            return Some(found);
         }
-        assert!(Instant::now() < end, "{what}: not within {deadline:?}");
+        if Instant::now() >= end {
+            return None;
+        }
         tokio::time::sleep(LOOK).await;
     }
 }

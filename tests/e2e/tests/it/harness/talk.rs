@@ -110,6 +110,18 @@ impl Agent {
         .await
     }
 
+    /// The conversation with an account; `None`: there is none yet.
+    pub async fn conversation(&self, with: &str) -> Option<v1::Conversation> {
+        let request = v1::GetConversationRequest {
+            selector: Some(v1::get_conversation_request::Selector::AccountId(
+                with.to_owned(),
+            )),
+            ..Default::default()
+        };
+        let answer = self.client().get_conversation(request).await.ok()?;
+        answer.conversation
+    }
+
     /// Reads all that somebody wrote; gives the conversation as it is then.
     pub async fn read(&self, with: &str) -> v1::Conversation {
         let request = v1::MarkConversationReadRequest {

@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 
 use session_localnet::scenario::{Kind, Plan, Scenario, swarms};
 use session_localnet::{Hits, Order, Status};
-use sessiond_client::v1;
 
-use crate::harness::{Agent, Localnet, Nodes, Rng, until_within};
+use crate::harness::{Agent, Localnet, Nodes, Rng, found_within, until_within};
 use figures::Figures;
 use frontends::Crowd;
 use writer::{Follower, Writer, check};
@@ -28,8 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(420);
 const SPELL: Duration = Duration::from_secs(20);
 /// As all times of the network are scaled.
 const SCALE: f64 = 0.2;
-/// Between two looks at what has arrived.
-const LOOK: Duration = Duration::from_millis(50);
 /// After so many rounds the figures so far are printed.
 const REPORT: usize = 30;
 
@@ -162,25 +159,22 @@ async fn until_arrived(
     followers: &[Follower; 2],
     expected: usize,
 ) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let mut rest = true;
+    let arrived = found_within(PATIENCE, async || {
         for (agent, follower) in agents.iter().zip(followers) {
             // What is to be sent includes copies for the own devices.
-            rest &= follower.heard() >= expected && status(agent).await.outbox_count == 0;
+            if follower.heard() < expected || agent.network_status().await.outbox_count > 0 {
+                return None;
+            }
         }
-        if rest {
-            return;
-        }
-        if Instant::now() >= end {
-            break;
-        }
-        tokio::time::sleep(LOOK).await;
+        Some(())
+    });
+    if arrived.await.is_some() {
+        return;
     }
     let mut lacking = String::new();
     for (agent, follower) in agents.iter().zip(followers) {
         let heard = follower.heard();
-        let status = status(agent).await;
+        let status = agent.network_status().await;
         writeln!(lacking, "heard {heard} of {expected}; {status:?}").unwrap();
         for (author, writer) in agents.iter().zip(writers) {
             for (text, id) in writer.not_heard(follower) {
@@ -190,9 +184,4 @@ async fn until_arrived(
         }
     }
     panic!("not all that was written has arrived within {PATIENCE:?}:\n{lacking}");
-}
-
-async fn status(agent: &Agent) -> v1::GetNetworkStatusResponse {
-    let request = v1::GetNetworkStatusRequest {};
-    agent.client().get_network_status(request).await.unwrap()
 }
